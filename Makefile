@@ -1,0 +1,79 @@
+# Everything a user or CI runs. `make run` and `make test` set up what they need.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first interpreter on this machine that the project supports. `make test PYTHON=python3.12` takes another.
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
+
+# .venv belongs to whichever interpreter made it; another one gets an environment of its own beside it,
+# so that trying a second Python neither breaks nor rebuilds a pipeline that is running.
+WANTED := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+PRESENT := $(shell cat .venv/.python-version 2>/dev/null)
+VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
+BIN := $(VENV)/bin
+STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+
+.PHONY: help venv run paper test test-clients bench-paper bench-stop lint bench clean
+
+help:
+	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
+	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
+	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
+	@echo "make lint          ruff and mypy only"
+	@echo "make paper         the paper gateway alone"
+	@echo "make bench         the circuit breaker's speed beside others'"
+	@echo "make bench-paper   the paper gateway's speed and size"
+	@echo "make bench-stop    what still reaches the broker after the decision to stop"
+	@echo "make venv          only create or update the environment"
+	@echo "make clean         remove the environments and caches"
+
+venv: $(STAMP)
+
+$(STAMP):
+	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { \
+		echo "orderfuse needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is not one of them." \
+		"Install one, or name it: make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV) with $(PYTHON)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@rm -f $(VENV)/.installed-*
+	@$(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' > $(VENV)/.python-version
+	@touch $@
+
+# The Procfile names .venv, so that honcho, a unit file and a person start the same thing.
+run:
+	@$(MAKE) --no-print-directory venv VENV=.venv
+	@.venv/bin/honcho start
+
+paper: venv
+	@$(BIN)/python -m services.paper
+
+lint: venv
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+test: lint
+	@$(BIN)/python -m pytest
+
+# Other people's clients, two of them under IBKR's licence, in .venv-clients and never beside the project's own.
+test-clients: venv
+	@$(BIN)/python -m tests.clients
+
+bench-paper: venv
+	@$(BIN)/python -m benchmarks.paper_gateway
+
+bench-stop: venv
+	@$(BIN)/python -m benchmarks.stop
+
+# The breakers that ours is measured beside stay out of the environment that the pipeline runs in.
+bench:
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@.venv-bench/bin/python benchmarks/circuit_speed.py
+
+clean:
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,0 +1,91 @@
+"""What one turn of the stage wants done: first saved, in one transaction, then sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from orderfuse.messages import Message
+from services.breaker.orders import OrderRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A map for everybody on `events`. `journaled`: it has a seq of its own and can be asked for again."""
+
+    topic: str
+    fields: dict[str, Any]
+    seq: int = 0
+    journaled: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message for one peer on `dispatch`."""
+
+    peer: bytes
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a request on `control`. `token` is the requester's envelope."""
+
+    token: Any
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRequest:
+    """A cancel or replace and the answer that it got, so that a resend gets the same."""
+
+    request_id: str
+    order_id: str
+    strategy_id: str
+    accepted: bool
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandDecision:
+    """Something a person did."""
+
+    op: str
+    scope: str
+    reason: str
+    who: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """The effects of one turn.
+
+    `sync`: the transaction must be on disk, not only in the page cache, before anything is sent (trips,
+    resets, latches and fences: what a power cut must not undo).
+    """
+
+    orders: dict[str, OrderRecord] = field(default_factory=dict)
+    circuits: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    requests: dict[str, AnsweredRequest] = field(default_factory=dict)
+    remembered_cancels: dict[tuple[str, str], int | None] = field(default_factory=dict)
+    feedback_taken: dict[str, int] = field(default_factory=dict)
+    decisions: list[HandDecision] = field(default_factory=list)
+    fence: int | None = None
+    sync: bool = False
+    publications: list[Publication] = field(default_factory=list)
+    letters: list[Letter] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+
+    def saves_something(self) -> bool:
+        """Whether there is anything to put on disk."""
+        return bool(
+            self.orders
+            or self.circuits
+            or self.requests
+            or self.remembered_cancels
+            or self.feedback_taken
+            or self.decisions
+            or self.fence is not None
+            or any(publication.journaled for publication in self.publications)
+        )

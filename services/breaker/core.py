@@ -1,0 +1,170 @@
+"""What all parts of the stage share: the orders, the circuits, the executor, the fence, and the batch to come."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from orderfuse.circuit import Clock
+from orderfuse.messages import (
+    CancelOrder,
+    Fence,
+    Message,
+    OrderEvent,
+    Outcome,
+    Unknown,
+)
+from orderfuse.settings import BreakerSettings
+from services.breaker.batch import AnsweredRequest, Batch, Letter
+from services.breaker.bulletin import Bulletin
+from services.breaker.conditions import Conditions
+from services.breaker.executor_link import ExecutorLink
+from services.breaker.orders import OrderRecord, Queues
+from services.breaker.scopes import SECOND_NS, Scopes
+
+# An order without IB's answer for so long is unknown (BREAKER, "no answer before the acknowledgement deadline").
+ACK_DEADLINE_NS = 5 * SECOND_NS
+# PreSubmitted that has stood so long without an error is a success: stops, and orders outside hours, rest there.
+PRESUBMITTED_NS = 2 * SECOND_NS
+
+
+class History(Protocol):
+    """What the journal can be asked: orders and requests that are no longer in memory."""
+
+    def find_order(self, order_id: str) -> OrderRecord | None:
+        """An order that was decided earlier."""
+
+    def find_request(self, request_id: str) -> AnsweredRequest | None:
+        """A cancel or replace that was answered earlier."""
+
+
+@dataclass(slots=True)
+class Core:
+    """The state of the stage. One thread, no I/O; everything that should happen goes into `batch`."""
+
+    settings: BreakerSettings
+    window: int
+    clock: Clock
+    wall_ns: Callable[[], int]
+    history: History
+    fence: int
+    scopes: Scopes = field(init=False)
+    conditions: Conditions = field(init=False)
+    bulletin: Bulletin = field(init=False)
+    queues: Queues = field(init=False)
+    executor: ExecutorLink = field(default_factory=ExecutorLink)
+    # Orders that have no end yet, and those that got it in this turn.
+    orders: dict[str, OrderRecord] = field(default_factory=dict)
+    # Orders beyond the breaker without IB's answer: at most `window`.
+    out: set[str] = field(default_factory=set)
+    feedback_taken: dict[str, int] = field(default_factory=dict)
+    batch: Batch = field(default_factory=Batch)
+    _timers: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    _timer_count: int = 0
+
+    def __post_init__(self) -> None:
+        self.scopes = Scopes(self.settings.circuit, self.clock, self.settings.max_strategies)
+        self.conditions = Conditions(self.scopes)
+        self.bulletin = Bulletin(self.clock, self.wall_ns, lambda item: self.batch.publications.append(item))
+        self.queues = Queues(self.settings.queue_limit)
+        self.scopes.waits = lambda strategy_id: self.queues.head(strategy_id) is not None
+
+    def now(self) -> int:
+        """Monotonic nanoseconds."""
+        return self.clock.monotonic_ns()
+
+    # -- timers --------------------------------------------------------------------------------------------
+
+    def at(self, due_ns: int, call: Callable[[], None]) -> None:
+        """Call when due. Each order sets at most three timers in its life, so orders bound them."""
+        self._timer_count += 1
+        heapq.heappush(self._timers, (due_ns, self._timer_count, call))
+
+    def run_due_timers(self) -> None:
+        """Call what is due, in the order of due times."""
+        now = self.now()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
+
+    # -- orders --------------------------------------------------------------------------------------------
+
+    def find(self, order_id: str) -> OrderRecord | None:
+        """An order, in memory or in the journal."""
+        return self.orders.get(order_id) or self.history.find_order(order_id)
+
+    def save(self, record: OrderRecord) -> None:
+        """Have the order saved with this batch."""
+        self.batch.orders[record.order_id] = record
+
+    def tell(self, record: OrderRecord, event: OrderEvent) -> dict[str, Any]:
+        """Publish what became of an order and remember it as the latest."""
+        record.last_event = self.bulletin.order_event(event)
+        if record.first_event is None:
+            record.first_event = record.last_event
+        self.save(record)
+        return record.last_event
+
+    def end(self, record: OrderRecord, event: OrderEvent) -> None:
+        """Publish the end of an order. An end that follows another supersedes it."""
+        if record.end is not None:
+            event = msgspec.structs.replace(event, supersedes=record.end.get("seq"))
+        record.state = "done"
+        self.out.discard(record.order_id)
+        # An end can follow an end long after, when the order is no longer in memory.
+        self.orders[record.order_id] = record
+        record.end = self.tell(record, event)
+
+    def become_unknown(self, record: OrderRecord, outcome: Outcome | None) -> None:
+        """Nobody knows whether IB has it. It leaves the window, and nobody is told that it was not filled."""
+        record.state = "unknown"
+        self.out.discard(record.order_id)
+        self.tell(record, Unknown(order_id=record.order_id, strategy_id=record.strategy_id))
+        if outcome is not None:
+            self.settle(record, outcome)
+
+    def settle(self, record: OrderRecord, outcome: Outcome) -> None:
+        """Let an outcome count in the circuits."""
+        self.scopes.settle(record, outcome)
+        self.save(record)
+
+    # -- executor ------------------------------------------------------------------------------------------
+
+    def send(self, message: Message) -> None:
+        """Send to the executor, if there is one."""
+        if self.executor.peer is not None:
+            self.batch.letters.append(Letter(self.executor.peer, message))
+
+    def ask_to_cancel(self, record: OrderRecord, request_id: str | None) -> None:
+        """Have IB cancel the order: now if the executor is there, else as soon as it is."""
+        record.cancel_wanted = True
+        record.cancel_request_id = request_id or record.cancel_request_id
+        self.save(record)
+        if self.executor.joined:
+            self.send(CancelOrder(order_id=record.order_id, request_id=record.cancel_request_id))
+
+    def raise_fence(self) -> None:
+        """Make every order that is on its way and not yet written void."""
+        self.fence += 1
+        self.batch.fence = self.fence
+        self.batch.sync = True
+        self.send(Fence(fence=self.fence))
+
+    def is_fenced(self) -> bool:
+        """Whether the executor has confirmed the present fence."""
+        return self.executor.confirmed_fence == self.fence
+
+    def taken_feedback(self) -> int:
+        """Up to where the feedback of the present executor's journal was taken."""
+        return self.feedback_taken.get(self.executor.journal_id, 0)
+
+    def state_summary(self) -> dict[str, Any]:
+        """How many orders are where."""
+        return {
+            "orders_out": len(self.out),
+            "unknown": sorted(o.order_id for o in self.orders.values() if o.state == "unknown"),
+            "queued": len(self.queues),
+        }

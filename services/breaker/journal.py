@@ -1,0 +1,387 @@
+"""The breaker's history on disk: circuits, orders, events, requests, and what people decided. SQLite in WAL mode.
+
+A batch is one transaction, committed before anything of it is sent. Trips, resets, latches and fences are
+synced to disk; the rest survives the death of the process, and at a power cut may lose the last moments.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from services.breaker.batch import AnsweredRequest, Batch, Publication
+from services.breaker.orders import OrderRecord
+from services.breaker.scopes import SYSTEM
+from services.breaker.stage import Saved
+
+FILE = "breaker.sqlite"
+SCHEMA_VERSION = 1
+# Events can be asked for again for a week, as long as the executor keeps its feedback.
+KEEP_EVENTS_NS = 7 * 86_400 * 1_000_000_000
+# A few at a time: deleting an hour's events at once would keep a trip waiting for seconds.
+PRUNE_EVERY_SECS = 10
+PRUNE_AT_ONCE = 5_000
+# Nobody else writes this file; should somebody hold it all the same, a trip must not wait for that.
+LOCK_WAIT_SECS = 0.1
+# Events kept in memory while the disk takes none; older ones of them are lost.
+MAX_UNSAVED_EVENTS = 10_000
+# The same for orders that were never passed on, and for answered requests. A resend is judged anew.
+MAX_UNSAVED_ANSWERS = 10_000
+# After an unclean end (it may have been a power cut) numbering jumps over what may have been told and lost.
+SEQ_JUMP = 100_000
+
+SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE circuits (scope TEXT PRIMARY KEY, snapshot TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE orders (
+    number INTEGER PRIMARY KEY, order_id TEXT NOT NULL UNIQUE, strategy_id TEXT NOT NULL,
+    state TEXT NOT NULL, record BLOB NOT NULL);
+CREATE INDEX orders_alive ON orders (state) WHERE state <> 'done';
+CREATE INDEX orders_of_strategy ON orders (strategy_id, number);
+CREATE TABLE events (
+    topic TEXT NOT NULL, seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, fields BLOB NOT NULL,
+    PRIMARY KEY (topic, seq)) WITHOUT ROWID;
+CREATE INDEX events_by_age ON events (at_ns);
+CREATE TABLE seqs (topic TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE requests (request_id TEXT PRIMARY KEY, answer BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE remembered_cancels (
+    strategy_id TEXT NOT NULL, order_id TEXT NOT NULL, until_ns INTEGER NOT NULL,
+    PRIMARY KEY (strategy_id, order_id)) WITHOUT ROWID;
+CREATE TABLE feedback_taken (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE decisions (
+    number INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, op TEXT NOT NULL, scope TEXT NOT NULL,
+    reason TEXT NOT NULL, who TEXT NOT NULL);
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot be used; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class _Backlog:
+    """What could not be saved yet."""
+
+    batch: Batch = field(default_factory=Batch)
+
+    def add(self, batch: Batch) -> None:
+        """Lay a batch over what waits; of the events the newest are kept."""
+        kept = self.batch
+        for name in ("orders", "circuits", "requests", "remembered_cancels", "feedback_taken"):
+            getattr(kept, name).update(getattr(batch, name))
+        kept.decisions.extend(batch.decisions)
+        kept.fence = batch.fence if batch.fence is not None else kept.fence
+        kept.sync = kept.sync or batch.sync
+        kept.publications.extend(item for item in batch.publications if item.journaled)
+        del kept.publications[: max(0, len(kept.publications) - MAX_UNSAVED_EVENTS)]
+        while len(kept.requests) > MAX_UNSAVED_ANSWERS:
+            del kept.requests[next(iter(kept.requests))]
+        if len(kept.orders) > 2 * MAX_UNSAVED_ANSWERS:
+            # Rarely, and half of them at once: it walks through all of them.
+            refused = [order_id for order_id, record in kept.orders.items() if not record.passed_wall_ns]
+            for order_id in refused[: max(0, len(refused) - MAX_UNSAVED_ANSWERS)]:
+                del kept.orders[order_id]
+
+
+class Journal:
+    """The open journal of one home. `saved` is what an earlier process left.
+
+    Raises:
+        JournalError: it cannot be opened, or a newer version wrote it.
+    """
+
+    def __init__(self, home: Path, *, wall_ns: int, monotonic_ns: int) -> None:
+        self._path = home / FILE
+        self._backlog = _Backlog()
+        self._offset_ns = wall_ns - monotonic_ns
+        self._opened_ns = monotonic_ns
+        self._prune_due = time.monotonic()
+        try:
+            self._db, self.saved = self._open_or_begin_anew(wall_ns)
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"the journal {self._path} cannot be opened: {error}. "
+                "Check free space and permissions of its folder, or set ORDERFUSE_HOME to another."
+            ) from error
+
+    # -- opening -------------------------------------------------------------------------------------------
+
+    def _open_or_begin_anew(self, wall_ns: int) -> tuple[sqlite3.Connection, Saved]:
+        log = self._beside("-wal")
+        if not self._path.exists() and not log.exists():
+            self._create()
+        try:
+            if not self._path.exists() or not self._path.stat().st_size:
+                # SQLite would take this for a new file, and throw away what its log still has.
+                raise sqlite3.DatabaseError("the file is missing or empty")
+            return self._open(wall_ns)
+        except sqlite3.OperationalError:
+            raise
+        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError, TypeError) as error:
+            # Torn. Whether it was OPEN is not known, so it is: latched, until a person has looked.
+            return self._begin_anew(wall_ns, str(error))
+
+    def _begin_anew(self, wall_ns: int, why: str) -> tuple[sqlite3.Connection, Saved]:
+        """Lay the unreadable journal aside, with its log, so that a person can still save what is in it."""
+        aside = f"{FILE}.unreadable-{wall_ns}"
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                self._beside(suffix).rename(self._path.with_name(aside + suffix))
+        self._create()
+        # Above everything that the lost journal can have numbered, and that anybody may still remember.
+        base = wall_ns // 1_000_000
+        database, saved = self._open(wall_ns, first_seq=base)
+        saved.fence, saved.circuits = base, {SYSTEM: {"generation": base}}
+        saved.trouble = f"the journal could not be read ({why}) and was laid aside as {aside}"
+        return database, saved
+
+    def _beside(self, suffix: str) -> Path:
+        return self._path.with_name(FILE + suffix)
+
+    def _create(self) -> None:
+        """Make an empty journal, whole or not at all: an empty file under its name is a torn one."""
+        begun = self._beside(".begun")
+        for left_over in (begun, self._beside(".begun-journal")):
+            left_over.unlink(missing_ok=True)
+        with contextlib.closing(sqlite3.connect(begun, isolation_level=None)) as database:
+            begun.chmod(0o600)
+            database.executescript(SCHEMA)
+            database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        begun.rename(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _open(self, wall_ns: int, *, first_seq: int = 0) -> tuple[sqlite3.Connection, Saved]:
+        database = sqlite3.connect(self._path, isolation_level=None, timeout=LOCK_WAIT_SECS)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=NORMAL")
+            version = database.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise JournalError(
+                    f"the journal {self._path} was written by a newer orderfuse (schema {version}, this one "
+                    f"knows {SCHEMA_VERSION}). Start that version, or set ORDERFUSE_HOME to another folder."
+                )
+            if version != SCHEMA_VERSION:
+                raise sqlite3.DatabaseError(f"it has the schema {version}, which no version has written")
+            saved = self._read_saved(database, wall_ns)
+            saved.first_seq = max(saved.first_seq, first_seq)
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("clean", 0), ("first_seq", saved.first_seq)]
+            )
+            database.execute("COMMIT")
+        except BaseException:
+            database.close()
+            raise
+        return database, saved
+
+    def _read_saved(self, database: sqlite3.Connection, wall_ns: int) -> Saved:
+        meta = dict(database.execute("SELECT key, value FROM meta"))
+        jump = 0 if meta.get("clean", 1) else SEQ_JUMP
+        return Saved(
+            # Also above any fence that an executor may hold from a journal that was lost.
+            fence=max(int(meta.get("fence", 0)), wall_ns // 1_000_000),
+            circuits={
+                scope: _json_or_none(snapshot)
+                for scope, snapshot in database.execute("SELECT scope, snapshot FROM circuits")
+            },
+            orders=[
+                self._record(row[0])
+                for row in database.execute("SELECT record FROM orders WHERE state <> 'done' ORDER BY number")
+            ],
+            feedback_taken=dict(database.execute("SELECT journal_id, seq FROM feedback_taken")),
+            remembered_cancels={
+                (strategy_id, order_id): until_ns - self._offset_ns
+                for strategy_id, order_id, until_ns in database.execute(
+                    "SELECT strategy_id, order_id, until_ns FROM remembered_cancels ORDER BY until_ns"
+                )
+            },
+            seqs={topic: seq + jump for topic, seq in database.execute("SELECT topic, seq FROM seqs")},
+            # A topic may have begun after the last that was saved.
+            first_seq=int(meta.get("first_seq", 0)) + jump,
+        )
+
+    def close(self) -> None:
+        """End cleanly, so that numbering goes on without a jump; with something unsaved the end is not clean."""
+        with contextlib.suppress(sqlite3.Error, JournalError):
+            self.save(Batch())
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 1)")
+        self._db.close()
+
+    # -- writing -------------------------------------------------------------------------------------------
+
+    def save(self, batch: Batch) -> None:
+        """Commit a batch, and with it what could not be saved before.
+
+        Raises:
+            JournalError: nothing was saved; all of it is kept and tried again with the next batch.
+        """
+        if batch.saves_something():
+            self._backlog.add(batch)
+        waiting = self._backlog.batch
+        if not waiting.saves_something():
+            return
+        try:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if waiting.sync else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._write(waiting)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise JournalError(f"the journal {self._path} cannot be written: {error}") from error
+        self._backlog = _Backlog()
+        self._prune_if_due()
+
+    def has_backlog(self) -> bool:
+        """Whether something waits for the disk."""
+        return self._backlog.batch.saves_something()
+
+    def _write(self, batch: Batch) -> None:
+        database, now_ns = self._db, time.time_ns()
+        for order_id, record in batch.orders.items():
+            database.execute(
+                "INSERT INTO orders (order_id, strategy_id, state, record) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, record = excluded.record",
+                (order_id, record.strategy_id, record.state, msgspec.json.encode(record)),
+            )
+        self._write_circuits(batch)
+        self._write_events([item for item in batch.publications if item.journaled])
+        database.executemany(
+            "INSERT OR REPLACE INTO requests VALUES (?, ?)",
+            [(request_id, msgspec.json.encode(answer)) for request_id, answer in batch.requests.items()],
+        )
+        for (strategy_id, order_id), until_ns in batch.remembered_cancels.items():
+            if until_ns is None:
+                database.execute(
+                    "DELETE FROM remembered_cancels WHERE strategy_id = ? AND order_id = ?", (strategy_id, order_id)
+                )
+            else:
+                database.execute(
+                    "INSERT OR REPLACE INTO remembered_cancels VALUES (?, ?, ?)",
+                    (strategy_id, order_id, until_ns + self._offset_ns),
+                )
+        database.executemany("INSERT OR REPLACE INTO feedback_taken VALUES (?, ?)", batch.feedback_taken.items())
+        if batch.fence is not None:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", (batch.fence,))
+        database.executemany(
+            "INSERT INTO decisions (at_ns, op, scope, reason, who) VALUES (?, ?, ?, ?, ?)",
+            [(now_ns, made.op, made.scope, made.reason, made.who) for made in batch.decisions],
+        )
+
+    def _write_circuits(self, batch: Batch) -> None:
+        for scope, snapshot in batch.circuits.items():
+            if snapshot is None:
+                self._db.execute("DELETE FROM circuits WHERE scope = ?", (scope,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO circuits VALUES (?, ?)", (scope, json.dumps(snapshot)))
+
+    def _write_events(self, publications: list[Publication]) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
+            [(item.topic, item.seq, item.fields["at_ns"], msgspec.json.encode(item.fields)) for item in publications],
+        )
+        self._db.executemany(
+            "INSERT OR REPLACE INTO seqs VALUES (?, ?)",
+            {item.topic: item.seq for item in publications}.items(),
+        )
+
+    def _prune_if_due(self) -> None:
+        if time.monotonic() < self._prune_due:
+            return
+        self._prune_due = time.monotonic() + PRUNE_EVERY_SECS
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute(
+                "DELETE FROM events WHERE (topic, seq) IN "
+                "(SELECT topic, seq FROM events WHERE at_ns < ? ORDER BY at_ns LIMIT ?)",
+                (time.time_ns() - KEEP_EVENTS_NS, PRUNE_AT_ONCE),
+            )
+
+    # -- reading -------------------------------------------------------------------------------------------
+
+    def find_order(self, order_id: str) -> OrderRecord | None:
+        """An order that was decided earlier.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        waiting = self._backlog.batch.orders.get(order_id)
+        if waiting is not None:
+            return waiting
+        with self._reading():
+            row = self._db.execute("SELECT record FROM orders WHERE order_id = ?", (order_id,)).fetchone()
+            return self._record(row[0]) if row else None
+
+    def find_request(self, request_id: str) -> AnsweredRequest | None:
+        """A cancel or replace that was answered earlier.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        waiting = self._backlog.batch.requests.get(request_id)
+        if waiting is not None:
+            return waiting
+        with self._reading():
+            row = self._db.execute("SELECT answer FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+            return msgspec.json.decode(row[0], type=AnsweredRequest) if row else None
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
+            raise JournalError(f"the journal {self._path} cannot be read: {error}") from error
+
+    def orders(
+        self, *, strategy_id: str | None, order_id: str | None, state: str | None, after: int
+    ) -> Iterator[tuple[int, OrderRecord]]:
+        """Orders behind number `after` that fit, oldest first, each with its number.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        wanted = {"strategy_id": strategy_id, "order_id": order_id, "state": state}
+        where = " AND ".join(["number > :after", *(f"{key} = :{key}" for key, value in wanted.items() if value)])
+        query = f"SELECT number, record FROM orders WHERE {where} ORDER BY number"  # noqa: S608 - fixed names
+        with self._reading():
+            for number, blob in self._db.execute(query, {**wanted, "after": after}):
+                yield number, self._record(blob)
+
+    def events(self, topic: str, after_seq: int) -> Iterator[dict[str, Any]]:
+        """Journaled events of one topic behind `after_seq`, in order.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        query = "SELECT fields FROM events WHERE topic = ? AND seq > ? ORDER BY seq"
+        with self._reading():
+            for (fields,) in self._db.execute(query, (topic, after_seq)):
+                yield msgspec.json.decode(fields)
+
+    def _record(self, blob: bytes) -> OrderRecord:
+        """Read an order; its monotonic times become those of this process, by the wall clock."""
+        record = msgspec.json.decode(blob, type=OrderRecord)
+        if record.passed_wall_ns:
+            # A clock that was set back must not turn the past into the future.
+            record.passed_ns = min(record.passed_wall_ns - self._offset_ns, self._opened_ns)
+        return record
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

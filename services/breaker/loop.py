@@ -1,0 +1,302 @@
+"""Sockets and disk around the stage: read, decide, save, send. The only zmq of the breaker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+from loguru import logger
+
+from orderfuse import __version__, links
+from orderfuse.circuit import SystemClock
+from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, encode_map
+from orderfuse.messages import (
+    VERSION,
+    Cancel,
+    EventsRequest,
+    Feedback,
+    FromExecutor,
+    Heartbeat,
+    OrdersRequest,
+    Place,
+    Replace,
+    ResetRequest,
+    StatusRequest,
+    Submit,
+    TripRequest,
+)
+from orderfuse.settings import Settings
+from services.breaker.batch import Batch
+from services.breaker.journal import Journal, JournalError
+from services.breaker.narrator import Narrator
+from services.breaker.queries import answer_events, answer_orders
+from services.breaker.stage import Stage
+
+# A cooldown is announced at most this late, and a signal to stop is seen.
+TICK_MS = 20
+# A trip waits for at most one turn's orders: 64 take a few milliseconds.
+MAX_ORDERS_PER_TURN = 64
+MAX_CONTROL_PER_TURN = 64
+MAX_REPORTS_PER_TURN = 256
+# A request that came over more hops than this is no client's.
+MAX_ENVELOPE_FRAMES = 8
+JOURNAL_RETRY_SECS = 1.0
+
+OPS: dict[str, Any] = {
+    "status": StatusRequest,
+    "trip": TripRequest,
+    "reset": ResetRequest,
+    "orders": OrdersRequest,
+    "events": EventsRequest,
+}
+ORDER_KINDS: dict[str, Any] = {"submit": Submit, "cancel": Cancel, "replace": Replace, "heartbeat": Heartbeat}
+
+
+class BreakerLoop:
+    """One turn after another: control first, then the executor, then a bounded number of orders."""
+
+    def __init__(self, settings: Settings, journal: Journal) -> None:
+        self._journal = journal
+        self._stage = Stage(
+            settings,
+            clock=SystemClock(),
+            wall_ns=time.time_ns,
+            history=journal,
+            saved=journal.saved,
+            version=__version__,
+        )
+        self._narrator = Narrator()
+        self._dropped: dict[str, int] = {}
+        self._journal_error: str | None = None
+        self._journal_lag_ms = 0.0
+        self._next_retry = 0.0
+        self._context: zmq.Context[Any] = zmq.Context()
+        try:
+            self._bind(settings)
+        except BaseException:
+            self._context.destroy(linger=0)
+            raise
+
+    def _bind(self, settings: Settings) -> None:
+        self._control = links.bind(self._context, settings, "control")
+        self._dispatch = links.bind(self._context, settings, "dispatch")
+        self._feedback = links.bind(self._context, settings, "feedback")
+        self._events = links.bind(self._context, settings, "events")
+        self._orders = links.bind(self._context, settings, "orders")
+        # libzmq cuts off who sends an oversized frame without telling; the cut itself can be counted.
+        self._disconnects = self._orders.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._orders.subscribe(b"order")
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Serve until told to stop."""
+        poller = zmq.Poller()
+        for socket in (self._control, self._dispatch, self._feedback, self._orders, self._disconnects):
+            poller.register(socket, zmq.POLLIN)
+        self._flush()
+        while not should_stop():
+            poller.poll(0 if self._stage.has_more_to_do() else TICK_MS)
+            self._turn()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._orders.disable_monitor()
+        # Each link has its own linger: what was decided last still leaves on `events`.
+        self._context.destroy()
+
+    def _turn(self) -> None:
+        self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control)
+        self._flush()
+        self._drain(self._dispatch, MAX_REPORTS_PER_TURN, self._on_dispatch)
+        self._drain(self._feedback, MAX_REPORTS_PER_TURN, self._on_feedback)
+        self._drain(self._orders, MAX_ORDERS_PER_TURN, self._on_orders)
+        self._drain(self._disconnects, MAX_REPORTS_PER_TURN, lambda _: self._drop("peer_left_or_cut_off"))
+        self._stage.poll()
+        if self._stage.health_is_due():
+            self._stage.tell_health(
+                dropped=self._dropped, journal_lag_ms=self._journal_lag_ms, journal_error=self._journal_error
+            )
+        self._flush()
+
+    @staticmethod
+    def _drain(socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None]) -> None:
+        for _ in range(most):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            handle(frames)
+
+    # -- in ------------------------------------------------------------------------------------------------
+
+    def _on_orders(self, frames: list[bytes]) -> None:
+        if len(frames) != 2:
+            self._drop("extra_frames")
+        elif frames[0] != b"order":
+            self._drop("wrong_topic")
+        else:
+            try:
+                fields = decode_map(frames[1])
+                message = convert(fields, _kind_of(fields, ORDER_KINDS))
+            except DecodeError as error:
+                self._stage.on_nonsense(error)
+                self._narrator.nonsense("orders", error)
+            else:
+                self._take(lambda: self._stage.on_order_message(message))
+
+    def _on_dispatch(self, frames: list[bytes]) -> None:
+        message = self._read("dispatch", frames, 2, FromExecutor)
+        if message is not None:
+            self._stage.on_executor_message(frames[0], message)
+
+    def _on_feedback(self, frames: list[bytes]) -> None:
+        message = self._read("feedback", frames, 1, Feedback)
+        if message is not None:
+            self._take(lambda: self._stage.on_feedback(message))
+
+    def _take(self, message: Callable[[], None]) -> None:
+        """Take a message about an order, which may have to be looked up."""
+        try:
+            message()
+        except JournalError as error:
+            # Nothing was decided, because nobody knows whether the id was used before: it has to come again.
+            self._drop("journal_unreadable")
+            self._on_journal_error(error)
+
+    def _read(self, link: str, frames: list[bytes], expected: int, kind: Any) -> Any:
+        """The message in the last frame, or None if it is none."""
+        if len(frames) != expected:
+            self._drop("extra_frames")
+            return None
+        try:
+            return decode(frames[-1], kind)
+        except DecodeError as error:
+            self._drop(error.cause)
+            self._narrator.nonsense(link, error)
+            return None
+
+    def _on_control(self, frames: list[bytes]) -> None:
+        *envelope, payload = frames
+        if len(envelope) > MAX_ENVELOPE_FRAMES:
+            self._drop("extra_frames")
+            return
+        request_id: Any = None
+        try:
+            fields = decode_map(payload)
+            given = fields.get("id")
+            request_id = given if isinstance(given, str | int) else None
+            if fields.get("kind") != "request":
+                raise DecodeError("unknown_kind", f"kind is {fields.get('kind')!r}, allowed is 'request'", fields)
+            op = fields.get("op")
+            if not isinstance(op, str) or op not in OPS:
+                self._answer(envelope, _no(request_id, "unknown_op", f"op is {op!r}, allowed: {', '.join(OPS)}"))
+                return
+            request = convert(fields, OPS[op])
+        except DecodeError as error:
+            self._drop(error.cause)
+            self._answer(envelope, _no(request_id, "bad_request", error.reason))
+            return
+        self._dispatch_request(envelope, request)
+
+    def _dispatch_request(self, envelope: list[bytes], request: Any) -> None:
+        if not isinstance(request, OrdersRequest | EventsRequest):
+            self._stage.on_request(envelope, request)
+            return
+        # What this turn has decided so far must be in the journal before it is read.
+        self._flush()
+        try:
+            found = self._look_up(request)
+        except JournalError as error:
+            self._answer(envelope, _no(request.id, "internal", str(error)))
+        else:
+            self._answer(envelope, {"id": request.id, "ok": True, **found})
+
+    def _look_up(self, request: OrdersRequest | EventsRequest) -> dict[str, Any]:
+        if isinstance(request, OrdersRequest):
+            return answer_orders(request, self._journal, self._stage.core.queues)
+        return answer_events(request, self._journal)
+
+    # -- out -----------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        """Save what was decided, then send it. Twice at most: what can't be handed over is decided anew."""
+        for _ in range(2):
+            batch = self._stage.drain()
+            saved = self._save(batch)
+            undelivered = self._send(batch, saved=saved)
+            if not undelivered:
+                return
+            reason = "the executor was not reachable" if saved else "the journal could not be written"
+            for order_id in undelivered:
+                self._stage.on_undeliverable(order_id, reason)
+
+    def _save(self, batch: Batch) -> bool:
+        """Whether the batch is on disk. Without a journal nothing is passed on, but every stop still works."""
+        if self._journal_error is not None and not batch.saves_something() and time.monotonic() < self._next_retry:
+            return False
+        started = time.perf_counter()
+        try:
+            self._journal.save(batch)
+        except JournalError as error:
+            self._on_journal_error(error)
+            return False
+        self._journal_lag_ms = (time.perf_counter() - started) * 1000
+        if self._journal_error is not None and not self._journal.has_backlog():
+            logger.info("the journal can be written again")
+            self._journal_error = None
+            self._stage.on_journal(None)
+        return True
+
+    def _on_journal_error(self, error: JournalError) -> None:
+        self._next_retry = time.monotonic() + JOURNAL_RETRY_SECS
+        if self._journal_error is None:
+            logger.error("{}; nothing is passed on until it can be", error)
+        self._journal_error = str(error)
+        self._stage.on_journal(self._journal_error)
+
+    def _send(self, batch: Batch, *, saved: bool) -> list[str]:
+        """Send a batch; returns the orders that could not be handed over."""
+        undelivered: list[str] = []
+        for letter in batch.letters:
+            is_order = isinstance(letter.message, Place)
+            if is_order and not saved:
+                undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
+                continue
+            try:
+                self._dispatch.send_multipart([letter.peer, encode(letter.message)], zmq.NOBLOCK)
+            except zmq.ZMQError:
+                # The peer is gone or takes nothing: what it misses it gets at its next hello.
+                if is_order:
+                    undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
+        for item in batch.publications:
+            self._events.send_multipart([item.topic.encode(), encode_map({"v": VERSION, **item.fields})])
+            self._narrator.published(item)
+        for reply in batch.replies:
+            fields = reply.fields if saved else {**reply.fields, "warning": self._unsaved_warning()}
+            self._answer(reply.token, fields)
+        return undelivered
+
+    def _unsaved_warning(self) -> str:
+        return f"this is not saved, so a restart may forget it: {self._journal_error}"
+
+    def _answer(self, envelope: list[bytes], fields: dict[str, Any]) -> None:
+        payload = encode_map({"v": VERSION, "kind": "reply", **fields})
+        try:
+            self._control.send_multipart([*envelope, payload], zmq.NOBLOCK)
+        except zmq.ZMQError:
+            self._drop("reply_to_nobody")
+
+    def _drop(self, cause: str) -> None:
+        self._dropped[cause] = self._dropped.get(cause, 0) + 1
+
+
+def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise DecodeError("unknown_kind", f"kind is {kind!r}, allowed: {', '.join(kinds)}", fields)
+    return kinds[kind]
+
+
+def _no(request_id: Any, code: str, error: str) -> dict[str, Any]:
+    return {"id": request_id, "ok": False, "code": code, "error": error}

@@ -1,0 +1,203 @@
+"""What people and their programs ask on `control`: status, trip, reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from orderfuse.messages import CancelScope, GlobalCancel, Request, ResetRequest, StatusRequest, TripRequest
+from services.breaker.batch import HandDecision, Reply
+from services.breaker.bulletin import state_of
+from services.breaker.core import Core
+from services.breaker.executor_link import LEASE_MS, LEASE_NS
+from services.breaker.intake import Intake
+from services.breaker.scopes import SYSTEM
+
+ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "internal"]
+# Trips that wait for their fence at the same time; the next ones are answered without waiting.
+MAX_PENDING_TRIPS = 100
+
+ON_TRIP: dict[str, CancelScope] = {"keep": "none", "cancel": "ours", "cancel_all": "all"}
+
+
+@dataclass(slots=True)
+class _PendingTrip:
+    """A trip whose reply waits until the executor has confirmed the fence or its lease has run out."""
+
+    token: Any
+    request: TripRequest
+    cancelling: list[str]
+    give_up_ns: int
+    warning: str
+
+
+@dataclass(slots=True)
+class Operator:
+    """Carries out what people decide."""
+
+    core: Core
+    intake: Intake
+    version: str
+    # Carries out what a trip or reset brings about, before the reply says that it is done.
+    after_change: Callable[[], None]
+    # Answers every order that waits and cannot pass.
+    answer_queue: Callable[[], None]
+    _pending: list[_PendingTrip] = field(default_factory=list)
+    # The scope that a person trips just now.
+    _tripping: str = ""
+
+    def on_request(self, token: Any, request: StatusRequest | TripRequest | ResetRequest) -> None:
+        """Answer now, or for a trip when the fence is confirmed."""
+        match request:
+            case StatusRequest():
+                self._reply(token, request, self._status())
+            case TripRequest():
+                self._trip(token, request)
+            case ResetRequest():
+                self._reset(token, request)
+
+    # -- trip ----------------------------------------------------------------------------------------------
+
+    def _trip(self, token: Any, request: TripRequest) -> None:
+        core = self.core
+        fence_before = core.fence
+        if not core.scopes.trip(request.scope, request.reason, latch=True):
+            self._refuse(token, request, "not_allowed", f"there is no circuit {request.scope}, and no room for it")
+            return
+        core.batch.decisions.append(HandDecision("trip", request.scope, request.reason, request.who))
+        core.batch.sync = True
+        self._tripping = request.scope
+        self.after_change()
+        self._tripping = ""
+        if core.fence == fence_before:
+            # It was OPEN already. Whatever is still under way is stopped all the same.
+            core.raise_fence()
+        cancel = request.cancel or self._policy(request.scope)
+        cancelling = self._cancel_working(request.scope, cancel)
+        warning = ""
+        if cancel == "all" and not core.executor.joined:
+            warning = "no executor is there: orders that are not of this pipeline are not cancelled"
+        # An executor that is gone can't confirm, but it may still place orders until its lease has run out.
+        give_up_ns = core.now() + LEASE_NS if core.executor.joined else core.executor.lease_ends_ns
+        pending = _PendingTrip(token, request, cancelling, give_up_ns, warning)
+        if core.now() >= give_up_ns or len(self._pending) >= MAX_PENDING_TRIPS:
+            self._finish(pending, fenced=False, written=self._maybe_written())
+        else:
+            self._pending.append(pending)
+
+    def on_opened(self, scope: str) -> None:
+        """A circuit has opened: do with its working orders what the setting `on_trip` says."""
+        # Who trips by hand says what to cancel, and may say nothing.
+        if scope != self._tripping:
+            self._cancel_working(scope, self._policy(scope))
+
+    def _policy(self, scope: str) -> CancelScope:
+        """What `on_trip` means for a circuit. No strategy's own trip takes the orders of its neighbours along."""
+        policy = ON_TRIP[self.core.settings.on_trip]
+        return "ours" if policy == "all" and scope != SYSTEM else policy
+
+    def _cancel_working(self, scope: str, cancel: CancelScope) -> list[str]:
+        """Cancel what was chosen; returns the ids of ours that are being cancelled."""
+        if cancel == "none":
+            return []
+        ids = self.intake.cancel_automatically(scope, protective_too=cancel in ("all", "ours_with_protective"))
+        if cancel == "all":
+            self.core.send(GlobalCancel(reason="trip"))
+        return ids
+
+    def on_fence_confirmed(self, written: list[str]) -> None:
+        """Answer the trips that waited for it."""
+        finished, self._pending = self._pending, []
+        for pending in finished:
+            self._finish(pending, fenced=True, written=written)
+
+    def poll(self) -> None:
+        """Answer trips whose executor did not confirm while its lease ran."""
+        now = self.core.now()
+        late = [pending for pending in self._pending if now >= pending.give_up_ns]
+        self._pending = [pending for pending in self._pending if now < pending.give_up_ns]
+        for pending in late:
+            self._finish(pending, fenced=False, written=self._maybe_written())
+
+    def _finish(self, pending: _PendingTrip, *, fenced: bool, written: list[str]) -> None:
+        circuit = self.core.scopes.find(pending.request.scope)
+        self._reply(
+            pending.token,
+            pending.request,
+            {
+                "generation": circuit.generation if circuit else 0,
+                "fenced": fenced,
+                "written": written,
+                "cancelling": pending.cancelling,
+                **({"warning": pending.warning} if pending.warning else {}),
+            },
+        )
+
+    def _maybe_written(self) -> list[str]:
+        """Without the executor's word: every order handed over that IB has not answered."""
+        return sorted(record.order_id for record in self.core.orders.values() if record.doubtful())
+
+    # -- reset, status -------------------------------------------------------------------------------------
+
+    def _reset(self, token: Any, request: ResetRequest) -> None:
+        circuit = self.core.scopes.find(request.scope)
+        if circuit is None:
+            self._refuse(token, request, "bad_request", f"there is no circuit {request.scope}")
+            return
+        circuit.poll()
+        if request.generation is not None and request.generation != circuit.generation:
+            self._refuse(
+                token,
+                request,
+                "stale",
+                f"{request.scope} is in generation {circuit.generation} by now, not {request.generation}: look again",
+            )
+            return
+        # What waited when it opened is answered as it was then: a reset must not let it out.
+        self.answer_queue()
+        self.core.scopes.reset(request.scope, circuit)
+        self.core.batch.decisions.append(HandDecision("reset", request.scope, request.reason, request.who))
+        self.core.batch.sync = True
+        self.after_change()
+        self._reply(token, request, {"generation": circuit.generation, "state": circuit.state.name})
+
+    def _status(self) -> dict[str, Any]:
+        core = self.core
+        system_allows = core.scopes.system.is_trading_allowed()[0]
+        executor, gateway = core.executor, core.executor.gateway
+        return {
+            "circuits": [
+                msgspec.to_builtins(
+                    state_of(
+                        scope,
+                        circuit,
+                        fenced=core.is_fenced(),
+                        trading_allowed=circuit.is_trading_allowed()[0] and (scope == SYSTEM or system_allows),
+                    )
+                )
+                for scope, circuit in core.scopes
+            ],
+            "executor": {
+                "present": executor.joined,
+                "account": gateway.account if gateway else "",
+                "lease_ms": LEASE_MS,
+            },
+            "gateway": {
+                "connected": bool(executor.joined and gateway and gateway.connected),
+                "host": gateway.host if gateway else "",
+                "port": gateway.port if gateway else 0,
+            },
+            **core.state_summary(),
+            "version": self.version,
+        }
+
+    # -- replies -------------------------------------------------------------------------------------------
+
+    def _reply(self, token: Any, request: Request, fields: dict[str, Any]) -> None:
+        self.core.batch.replies.append(Reply(token, {"id": request.id, "ok": True, **fields}))
+
+    def _refuse(self, token: Any, request: Request, code: ErrorCode, error: str) -> None:
+        self.core.batch.replies.append(Reply(token, {"id": request.id, "ok": False, "code": code, "error": error}))

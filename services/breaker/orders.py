@@ -1,0 +1,164 @@
+"""One order as the breaker knows it, and the queues in which orders wait for the window."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from orderfuse.messages import Submit
+
+OrderState = Literal["queued", "out", "working", "unknown", "done"]
+Settled = Literal["", "success", "failure", "neutral"]
+
+
+@dataclass(slots=True, eq=False)
+class OrderRecord:
+    """An order and all that was decided and reported about it.
+
+    `state`: `queued` waits here; `out` is beyond the breaker without IB's answer; `working` is at IB;
+    `unknown` got no answer in time; `done` has its end. Times are monotonic nanoseconds of this process.
+    """
+
+    order_id: str
+    strategy_id: str
+    digest: bytes
+    account: str
+    contract: dict[str, Any]
+    order: dict[str, Any]
+    protect: bool
+    ttl_ms: int
+    arrived_ns: int
+    age_at_arrival_ns: int
+    state: OrderState = "queued"
+    # Its place in the order of arrival, while it waits.
+    queue_number: int = 0
+    passed_ns: int = 0
+    passed_wall_ns: int = 0
+    system_generation: int = 0
+    strategy_generation: int = 0
+    trial: bool = False
+    written: bool = False
+    accepted: bool = False
+    # IB's latest status of it.
+    status: str = ""
+    # Since when it rests PreSubmitted.
+    resting_since_ns: int = 0
+    settled: Settled = ""
+    filled: float = 0.0
+    ib_order_id: int = 0
+    perm_id: int = 0
+    cancel_wanted: bool = False
+    cancel_request_id: str | None = None
+    # The journal of the executor that it was handed to: only that one can prove that it never had it.
+    executor_journal: str = ""
+    # The event that ended it, while that stands.
+    end: dict[str, Any] | None = None
+    first_event: dict[str, Any] | None = None
+    last_event: dict[str, Any] | None = None
+
+    def age_ns(self, now_ns: int) -> int:
+        """How old the order is: its age when it arrived and the time since."""
+        return self.age_at_arrival_ns + now_ns - self.arrived_ns
+
+    def expires_ns(self) -> int:
+        """The last moment (monotonic) at which the order may still be sent on."""
+        return self.arrived_ns - self.age_at_arrival_ns + self.ttl_ms * 1_000_000
+
+    def in_window(self) -> bool:
+        """Beyond the breaker without IB's answer, and not yet given up as unknown."""
+        return self.state == "out"
+
+    def doubtful(self) -> bool:
+        """Beyond the breaker, and IB has said nothing about it yet."""
+        return self.state in ("out", "unknown") and not self.accepted
+
+
+def new_record(submit: Submit, contract: dict[str, Any], order: dict[str, Any], **times: int) -> OrderRecord:
+    """The record of an order that has just arrived. `times`: `arrived_ns`, `age_at_arrival_ns`."""
+    return OrderRecord(
+        order_id=submit.order_id,
+        strategy_id=submit.strategy_id,
+        digest=digest_of(submit),
+        account=submit.account,
+        contract=contract,
+        order=order,
+        protect=submit.protect,
+        ttl_ms=submit.ttl_ms,
+        arrived_ns=times["arrived_ns"],
+        age_at_arrival_ns=times["age_at_arrival_ns"],
+    )
+
+
+def digest_of(submit: Submit) -> bytes:
+    """What makes two submits of one id the same order; when it was sent does not."""
+    content = (
+        submit.strategy_id,
+        submit.account,
+        submit.contract,
+        submit.order,
+        [(child.order_id, child.order) for child in submit.attached],
+        submit.protect,
+    )
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).digest()
+
+
+@dataclass(slots=True)
+class Queues:
+    """Orders that wait, one queue a strategy, served in turn so that no strategy delays another.
+
+    `limit` bounds each queue; how many queues there can be is bounded by the number of strategies.
+    """
+
+    limit: int
+    _waiting: dict[str, deque[OrderRecord]] = field(default_factory=dict)
+    _last_number: int = 0
+
+    def is_full(self, strategy_id: str) -> bool:
+        """Whether this strategy may not queue another order."""
+        return len(self._waiting.get(strategy_id, ())) >= self.limit
+
+    def add(self, record: OrderRecord) -> None:
+        """Queue an order behind the others of its strategy."""
+        self._last_number += 1
+        record.queue_number = self._last_number
+        self._waiting.setdefault(record.strategy_id, deque()).append(record)
+
+    def remove(self, record: OrderRecord) -> None:
+        """Take one order out of the middle of its queue (cancelled or expired while it waited)."""
+        queue = self._waiting[record.strategy_id]
+        queue.remove(record)
+        if not queue:
+            del self._waiting[record.strategy_id]
+
+    def in_turn(self) -> list[str]:
+        """The strategies that wait; the one whose turn it is comes first."""
+        return list(self._waiting)
+
+    def head(self, strategy_id: str) -> OrderRecord | None:
+        """The order of `strategy_id` that would go next."""
+        queue = self._waiting.get(strategy_id)
+        return queue[0] if queue else None
+
+    def pop(self, strategy_id: str) -> OrderRecord:
+        """Take the next order of `strategy_id`, whose turn comes again after all others'."""
+        queue = self._waiting.pop(strategy_id)
+        record = queue.popleft()
+        if queue:
+            self._waiting[strategy_id] = queue
+        return record
+
+    def lengths(self) -> dict[str, int]:
+        """How many orders of each strategy wait."""
+        return {strategy_id: len(queue) for strategy_id, queue in self._waiting.items()}
+
+    def __len__(self) -> int:
+        return sum(len(queue) for queue in self._waiting.values())
+
+    def __iter__(self) -> Iterator[OrderRecord]:
+        for queue in self._waiting.values():
+            yield from queue

@@ -1,0 +1,66 @@
+"""Answers to `orders` and `events` on `control`, cut to a size that every client accepts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import msgspec
+
+from orderfuse.messages import EventsRequest, OrdersRequest
+from services.breaker.journal import Journal
+from services.breaker.orders import OrderRecord, Queues
+
+MAX_REPLY_BYTES = 256 * 1024
+# Waiting orders are numbered from here on, above every order of the journal.
+QUEUED_FROM = 2**62
+
+
+def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> dict[str, Any]:
+    """The orders that fit the request. Those that still wait here are in memory only; they come last."""
+    waiting = (
+        (QUEUED_FROM + record.queue_number, record)
+        for record in sorted(queues, key=lambda record: record.queue_number)
+        if QUEUED_FROM + record.queue_number > request.after
+        and request.state in (None, "queued")
+        and request.strategy_id in (None, record.strategy_id)
+        and request.order_id in (None, record.order_id)
+    )
+    journaled = journal.orders(
+        strategy_id=request.strategy_id, order_id=request.order_id, state=request.state, after=request.after
+    )
+    rows = ((number, _order_fields(record)) for number, record in chain(journaled, waiting))
+    return _page("orders", rows, request.limit)
+
+
+def answer_events(request: EventsRequest, journal: Journal) -> dict[str, Any]:
+    """The journaled events behind `after_seq` (or behind `after`, from an earlier reply)."""
+    behind = request.after_seq if request.after is None else request.after
+    rows = ((fields["seq"], fields) for fields in journal.events(request.topic, behind))
+    return _page("events", rows, request.limit)
+
+
+def _order_fields(record: OrderRecord) -> dict[str, Any]:
+    return {
+        "order_id": record.order_id,
+        "strategy_id": record.strategy_id,
+        "contract": record.contract,
+        "order": record.order,
+        "state": record.state,
+        "filled": record.filled,
+        "last_event": record.last_event,
+    }
+
+
+def _page(name: str, rows: Iterator[tuple[int, dict[str, Any]]], limit: int) -> dict[str, Any]:
+    """As many rows as fit; `more` and `next` say where to go on."""
+    page: list[dict[str, Any]] = []
+    size, last = 0, 0
+    for number, fields in rows:
+        size += len(msgspec.json.encode(fields))
+        if page and (len(page) >= limit or size > MAX_REPLY_BYTES):
+            return {name: page, "more": True, "next": last}
+        page.append(fields)
+        last = number
+    return {name: page, "more": False}

@@ -1,0 +1,286 @@
+"""The breaker's stage: messages and time in, one batch of effects out. Pure.
+
+    orders   -> on_submit, on_cancel ...  -> queued, judged at its turn -> passed | blocked | expired | invalid
+    dispatch -> on_hello, on_lease_request -> welcome, lease, fence
+    feedback -> on_feedback               -> what became of the order, and what that means to the circuits
+    control  -> on_request                -> status, trip, reset
+
+After each input everything that follows from it has been decided and stands in the batch, which `drain`
+hands out: first to be saved in one transaction, then to be sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orderfuse.circuit import CircuitState, Clock
+from orderfuse.codec import DecodeError
+from orderfuse.messages import (
+    Cancel,
+    Feedback,
+    Fenced,
+    FromExecutor,
+    FromStrategy,
+    Health,
+    Heartbeat,
+    Hello,
+    Joined,
+    LeaseRequest,
+    Replace,
+    ResetRequest,
+    StatusRequest,
+    Submit,
+    TripRequest,
+)
+from orderfuse.settings import Settings
+from services.breaker.batch import Batch
+from services.breaker.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT, JOURNAL_FAILED
+from services.breaker.core import Core, History
+from services.breaker.dispatcher import Dispatcher
+from services.breaker.executor_desk import ExecutorDesk
+from services.breaker.executor_link import LEASE_NS
+from services.breaker.intake import Intake
+from services.breaker.operator import Operator
+from services.breaker.orders import OrderRecord
+from services.breaker.scopes import SECOND_NS, SYSTEM
+
+STATE_REPEAT_NS = SECOND_NS // 2
+HEALTH_NS = SECOND_NS
+
+
+@dataclass(slots=True)
+class Saved:
+    """What the journal had at the start.
+
+    `circuits`: snapshots by scope, or None where one can't be read. `orders`: those without an end, their
+    times already those of this process. `first_seq`: where new topics begin to count. `trouble`: why the
+    journal of before could not be read; then nobody trades until a person has looked.
+    """
+
+    fence: int = 0
+    circuits: Mapping[str, Any] = field(default_factory=dict)
+    orders: list[OrderRecord] = field(default_factory=list)
+    feedback_taken: dict[str, int] = field(default_factory=dict)
+    remembered_cancels: dict[tuple[str, str], int] = field(default_factory=dict)
+    seqs: dict[str, int] = field(default_factory=dict)
+    first_seq: int = 0
+    trouble: str = ""
+
+
+class Stage:
+    """The whole decision logic of the breaker process.
+
+    Args:
+        settings: what trips, how long queues may get, the window.
+        clock: monotonic time for decisions, wall time for people.
+        wall_ns: the wall clock, for stamps on messages.
+        history: orders and requests that are no longer in memory.
+        saved: what an earlier process left; a new home starts CLOSED.
+        version: of this program, for `status`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock,
+        wall_ns: Callable[[], int],
+        history: History,
+        saved: Saved | None = None,
+        version: str = "",
+    ) -> None:
+        saved = saved or Saved()
+        self.core = Core(settings.breaker, settings.dispatch.window, clock, wall_ns, history, saved.fence)
+        self.intake = Intake(self.core, frozenset(settings.executor.allow_order_fields))
+        self.dispatcher = Dispatcher(self.core, self.intake)
+        self.executor_desk = ExecutorDesk(self.core)
+        self.operator = Operator(self.core, self.intake, version, self._follow, self.dispatcher.finish)
+        self._next_repeat_ns = 0
+        self._next_health_ns = 0
+        self._restore(saved)
+
+    def _restore(self, saved: Saved) -> None:
+        core = self.core
+        core.bulletin.seqs = dict(saved.seqs)
+        core.bulletin.first_seq = saved.first_seq
+        core.feedback_taken = dict(saved.feedback_taken)
+        self.intake.remembered.update(saved.remembered_cancels)
+        for scope, snapshot in saved.circuits.items():
+            core.scopes.restore(scope, snapshot)
+        if saved.trouble:
+            core.scopes.trip(SYSTEM, saved.trouble, latch=True)
+        for record in saved.orders:
+            core.orders[record.order_id] = record
+            if record.in_window():
+                core.out.add(record.order_id)
+                self.dispatcher.watch(record)
+            elif record.status == "PreSubmitted":
+                self.executor_desk.watch_presubmitted(record)
+        now = core.now()
+        core.conditions.begin(EXECUTOR_SILENT, "no executor yet", now, expected=True)
+        core.conditions.begin(BROKER_DISCONNECTED, "no executor yet", now, expected=True)
+        core.conditions.release_forgotten()
+        # An executor may still hold a lease that an earlier process gave: a trip has to wait for its end.
+        core.executor.lease_ends_ns = now + LEASE_NS
+        # A process start is no transition, but nothing that an earlier process sent may still be written.
+        core.raise_fence()
+        self._follow()
+
+    # -- inputs --------------------------------------------------------------------------------------------
+
+    def on_order_message(self, message: FromStrategy) -> None:
+        """Something valid came on `orders`."""
+        match message:
+            case Submit():
+                self.intake.on_submit(message)
+            case Cancel():
+                self.intake.on_cancel(message)
+            case Replace():
+                self.intake.on_replace(message)
+            case Heartbeat():
+                self.intake.on_heartbeat(message)
+        self._follow()
+
+    def on_nonsense(self, error: DecodeError) -> None:
+        """Something that is no message came on `orders`."""
+        self.intake.on_nonsense(error)
+
+    def on_executor_message(self, peer: bytes, message: FromExecutor) -> None:
+        """Something valid came on `dispatch` from `peer`."""
+        match message:
+            case Hello():
+                self.executor_desk.on_hello(peer, message)
+            case Joined():
+                self.executor_desk.on_joined(peer, message)
+            case LeaseRequest():
+                self.executor_desk.on_lease_request(peer, message)
+            case Fenced():
+                written = self.executor_desk.on_fenced(peer, message)
+                if written is not None:
+                    self.operator.on_fence_confirmed(written)
+        self._follow()
+
+    def on_feedback(self, feedback: Feedback) -> None:
+        """The executor reports a fact."""
+        self.executor_desk.on_feedback(feedback)
+        self._follow()
+
+    def on_undeliverable(self, order_id: str, reason: str) -> None:
+        """An order that the last batch passed could not be handed over."""
+        self.executor_desk.on_undeliverable(order_id, reason)
+        self._follow()
+
+    def on_request(self, token: Any, request: StatusRequest | TripRequest | ResetRequest) -> None:
+        """Somebody asks on `control`."""
+        self.operator.on_request(token, request)
+        self._follow()
+
+    def on_journal(self, error: str | None) -> None:
+        """The journal could not be written, or (None) can be again."""
+        if error is None:
+            self.core.conditions.end(JOURNAL_FAILED, self.core.now())
+        else:
+            self.core.conditions.begin(JOURNAL_FAILED, error, self.core.now())
+        self._follow()
+
+    def poll(self) -> None:
+        """Let time pass: whatever is due happens."""
+        core = self.core
+        core.scopes.poll()
+        core.run_due_timers()
+        self.executor_desk.poll()
+        self.intake.poll()
+        self.operator.poll()
+        core.conditions.poll(core.now())
+        self._follow()
+        if core.now() >= self._next_repeat_ns:
+            self._next_repeat_ns = core.now() + STATE_REPEAT_NS
+            self._tell_states(repeat=True)
+
+    def has_more_to_do(self) -> bool:
+        """Whether the next `poll` should come at once: a long queue is answered in pieces."""
+        return self.dispatcher.unfinished
+
+    def health_is_due(self) -> bool:
+        """Whether a second has passed since the last health message."""
+        now = self.core.now()
+        if now < self._next_health_ns:
+            return False
+        self._next_health_ns = now + HEALTH_NS
+        return True
+
+    def tell_health(self, *, dropped: dict[str, int], journal_lag_ms: float, journal_error: str | None) -> None:
+        """Publish how the pipeline is; the loop knows about sockets and the disk."""
+        core = self.core
+        gateway = core.executor.gateway
+        core.bulletin.health(
+            Health(
+                at_ns=core.wall_ns(),
+                queued=core.queues.lengths(),
+                orders_out=len(core.out),
+                window=core.window,
+                window_used=len(core.out),
+                unknown=sum(record.state == "unknown" for record in core.orders.values()),
+                executor_present=core.executor.joined,
+                gateway_connected=bool(core.executor.joined and gateway and gateway.connected),
+                dropped=dict(
+                    Counter(dropped)
+                    + Counter(self.intake.dropped)
+                    + Counter(self.executor_desk.dropped)
+                    + Counter(too_many_topics=core.bulletin.dropped)
+                ),
+                journal_lag_ms=journal_lag_ms,
+                journal_error=journal_error,
+            )
+        )
+
+    def drain(self) -> Batch:
+        """Hand out the effects since the last call. Orders with their end leave memory: the journal has them."""
+        core = self.core
+        self._tell_states(repeat=False)
+        # First, because a circuit that was forgotten may have been made anew in the same turn.
+        for scope in core.scopes.forgotten:
+            core.batch.circuits[scope] = None
+            core.bulletin.forget(scope)
+        for scope in core.scopes.touched:
+            circuit = core.scopes.find(scope)
+            if circuit is not None:
+                core.batch.circuits[scope] = circuit.snapshot()
+        core.scopes.touched.clear()
+        core.scopes.forgotten.clear()
+        batch, core.batch = core.batch, Batch()
+        for order_id, record in batch.orders.items():
+            if record.state == "done":
+                core.orders.pop(order_id, None)
+        return batch
+
+    # -- what follows --------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """Carry out what the last input brought about: trips first, then the queue."""
+        self._follow_transitions()
+        self.dispatcher.serve()
+        self.intake.watch_waiting()
+        self._follow_transitions()
+
+    def _follow_transitions(self) -> None:
+        transitions = self.core.scopes.take_transitions()
+        for scope, transition in transitions:
+            # Saved to disk before anybody is told: a power cut must not undo it.
+            self.core.batch.sync = True
+            if transition.state is CircuitState.OPEN:
+                self.core.raise_fence()
+                self.operator.on_opened(scope)
+        if transitions:
+            # At once, so that no state is skipped. Smaller news is told once a turn.
+            self._tell_states(repeat=False)
+
+    def _tell_states(self, *, repeat: bool) -> None:
+        core = self.core
+        system_allows = core.scopes.system.is_trading_allowed()[0]
+        fenced = core.is_fenced()
+        for scope, circuit in core.scopes:
+            core.bulletin.tell_state(scope, circuit, fenced=fenced, system_allows=system_allows, repeat=repeat)

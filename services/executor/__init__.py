@@ -1,0 +1,1 @@
+"""The executor: places the orders that the breaker passed with Interactive Brokers, each exactly once."""

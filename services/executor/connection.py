@@ -1,0 +1,575 @@
+"""The connection to TWS or IB Gateway: made, guarded, reconciled, watched, and made again.
+
+"Connected" is not enough to place orders. A connection is usable once IB has named the account we may
+trade, and has answered completely what is open, executed and over; and only while IB is behind the gateway
+and the gateway answers. An answer that does not end in time drops the connection: its late end would be
+taken for the end of the next request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from loguru import logger
+
+from orderfuse.messages import GatewayStatus
+from orderfuse.settings import IbSettings
+from services.executor.accounts import allowed_account
+from services.executor.ib_client import ORDER_MESSAGES, Session, quiet_libraries
+from services.executor.journal import Journal, JournalError, JournalMismatch
+from services.executor.outcomes import Meaning, for_system
+from services.executor.pacing import Pacer
+from services.executor.reports import (
+    Accounts,
+    Closed,
+    CommissionReport,
+    CompletedOrderReport,
+    ErrorReport,
+    ExecutionReport,
+    NextOrderId,
+    OpenOrderReport,
+    OrderReport,
+    Report,
+    RequestEnd,
+    StatusReport,
+    Unreadable,
+)
+from services.executor.tasks import until_one_ends
+
+# An error carries the id of an order or of a request: two ranges, so that nobody must guess which.
+FIRST_REQUEST_ID = 1_000_000_000
+CLIENT_ID_IN_USE = 326
+# A gateway notices the end of a connection by its own time-outs; a client id in use for longer is somebody's.
+GHOST_SECS = 15.0
+# Often enough for a rejection's text that never comes, and for orders that wait for a free place.
+TURN_SECS = 0.05
+# While nobody answers, the log gets a line this often.
+REMIND_SECS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the connection waits for what, in seconds.
+
+    Attributes:
+        connect: until IB has named accounts and the next order id.
+        request: until a request's End message; a large account needs seconds.
+        probe_every, silent, drop: a harmless question this often; unanswered for so long the gateway is not
+            usable, and for so long it is given up.
+        first_pause, longest_pause: between attempts, doubling.
+        look_up_pause: between two rounds of questions about orders, so that doubt cannot eat up the pacing.
+    """
+
+    connect: float = 4.0
+    request: float = 10.0
+    probe_every: float = 2.0
+    silent: float = 3.0
+    drop: float = 15.0
+    first_pause: float = 0.25
+    longest_pause: float = 5.0
+    look_up_pause: float = 1.0
+
+
+class Listener(Protocol):
+    """Who wants to know."""
+
+    def on_report(self, report: OrderReport) -> None:
+        """IB reported something."""
+
+    def on_unreadable(self, report: Unreadable) -> None:
+        """IB reported something about orders that could not be read."""
+
+    def on_round(self, undisturbed_since: float) -> None:
+        """Open orders, executions and completed orders were reported completely."""
+
+    def on_turn(self) -> None:
+        """All reports that have come were handed over; or a moment has passed without any."""
+
+    def on_status(self) -> None:
+        """The connection's status has changed."""
+
+
+class IBConnectionManager:
+    """Keeps one connection to TWS or IB Gateway.
+
+    Args:
+        settings: where the gateway is, and which account may be traded.
+        journal: keeps IB's order ids and the orders over restarts; without one they are kept in memory.
+        timing: how long to wait for what.
+        clock: monotonic seconds.
+
+    Use `run` in a service, or `start` and `stop` in a script.
+    """
+
+    def __init__(
+        self,
+        settings: IbSettings,
+        journal: Journal | None = None,
+        *,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.journal = journal or Journal(None, settings.client_id)
+        self.account = ""
+        self.clock = clock
+        self.listener: Listener | None = None
+        self.pacer = Pacer(settings.messages_per_second)
+        self._timing = timing or Timing()
+        self._session: Session | None = None
+        self._reports: deque[tuple[int, Report]] = deque()
+        self._wake = asyncio.Event()
+        self._closed = asyncio.Event()
+        self._ends: dict[str, asyncio.Event] = {}
+        self._request_error = ""
+        self._number = 0
+        self._accounts: tuple[str, ...] = ()
+        self._next_order_id = 0
+        self._next_request_id = FIRST_REQUEST_ID
+        self._ib_behind = True
+        self._client_id_in_use = False
+        self._ended_at = float("-inf")
+        self._undisturbed_since = float("-inf")
+        self._renew = ""
+        # Away on purpose; the breaker need not count it against IB.
+        self._planned = False
+        self._reconciled = False
+        self._look_up_wanted = asyncio.Event()
+        self._answers = True
+        self._detail = "not connected yet"
+        self._status = self.status()
+        self._usable_event = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._attempts = 0
+        self._reminded_at = 0.0
+
+    # -- what others use ----------------------------------------------------------------------------------
+
+    @property
+    def usable(self) -> bool:
+        """Connected, reconciled, IB behind the gateway, and the gateway answers."""
+        return self.ready and self._reconciled and self._ib_behind and self._answers
+
+    @property
+    def ready(self) -> bool:
+        """Connected as far as that bytes would leave; enough for a cancel."""
+        return self._session is not None and self._session.ready
+
+    @property
+    def buffer_empty(self) -> bool:
+        """Whether everything written so far has left this process."""
+        return self._session is not None and self._session.buffer_empty
+
+    def status(self) -> GatewayStatus:
+        """How it stands."""
+        usable = self.usable
+        return GatewayStatus(
+            host=self.settings.host,
+            port=self.settings.port,
+            connected=self.ready,
+            usable=usable,
+            account=self.account,
+            detail="" if usable else self._detail,
+            planned=self._planned and not usable,
+        )
+
+    def take_order_id(self) -> int:
+        """IB's id for the next order: above every one ever used here, and never below what IB expects."""
+        order_id = max(self._next_order_id, self.journal.highest_ib_order_id + 1)
+        if order_id >= FIRST_REQUEST_ID:
+            raise ConnectionError(
+                f"IB's next order id is {order_id}, allowed are ids below {FIRST_REQUEST_ID}: "
+                "reset the API order id sequence in TWS (Global Configuration, API, Settings)"
+            )
+        self._next_order_id = order_id + 1
+        return order_id
+
+    def place(self, ib_order_id: int, contract: Any, order: Any, order_ref: str) -> None:
+        """Write an order of checked fields. Its intent is in the journal.
+
+        Raises:
+            ConnectionError: not connected; nothing was written.
+        """
+        self._connected().place_order(ib_order_id, contract, order, order_ref=order_ref, account=self.account)
+
+    def cancel(self, ib_order_id: int) -> None:
+        """Write a cancel.
+
+        Raises:
+            ConnectionError: not connected; nothing was written.
+        """
+        self._connected().cancel_order(ib_order_id)
+
+    def global_cancel(self) -> None:
+        """Write `reqGlobalCancel`.
+
+        Raises:
+            ConnectionError: not connected; nothing was written.
+        """
+        self._connected().global_cancel()
+
+    def look_up(self) -> None:
+        """Ask IB soon for its open orders, executions and completed orders."""
+        self._look_up_wanted.set()
+
+    @property
+    def undisturbed_since(self) -> float:
+        """When this connection was made, or IB came back behind it (monotonic seconds)."""
+        return self._undisturbed_since
+
+    def renew(self, why: str) -> None:
+        """Make a new connection."""
+        self._renew = why
+
+    async def start(self, timeout_secs: float = 30.0) -> None:
+        """Connect in the background and wait until orders can be placed.
+
+        Raises:
+            AccountRefused: the gateway's account is not the one to trade.
+            JournalMismatch: the journal belongs to somebody else.
+            TimeoutError: not usable in time; the text says what it waits for.
+        """
+        self._task = asyncio.create_task(self.run())
+        usable = asyncio.create_task(self._usable_event.wait())
+        try:
+            await asyncio.wait({self._task, usable}, timeout=timeout_secs, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            usable.cancel()
+        if self._task.done():
+            self._task.result()
+        if not self.usable:
+            detail = self._detail
+            await self.stop()
+            raise TimeoutError(f"the gateway is not usable after {timeout_secs:g} s: {detail}")
+
+    async def stop(self) -> None:
+        """End the connection that `start` made."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def run(self) -> None:
+        """Stay connected until cancelled.
+
+        Raises:
+            AccountRefused: the gateway's account is not the one to trade.
+            JournalMismatch: the journal belongs to somebody else.
+        """
+        quiet_libraries()
+        tasks = {asyncio.create_task(self._hand_over()), asyncio.create_task(self._stay_connected())}
+        try:
+            await until_one_ends(tasks)
+        finally:
+            self._take_reports()
+            await self._end_session("stopped")
+
+    # -- connecting ---------------------------------------------------------------------------------------
+
+    async def _stay_connected(self) -> None:
+        pause = self._timing.first_pause
+        was_usable = False
+        while True:
+            try:
+                await self._connect_and_serve()
+            except (OSError, TimeoutError) as error:
+                was_usable = self._reconciled
+                await self._end_session(str(error) or type(error).__name__)
+            if was_usable:
+                pause = self._timing.first_pause
+            await asyncio.sleep(self._timing.longest_pause if self._client_id_in_use else pause)
+            pause = min(pause * 2, self._timing.longest_pause)
+
+    async def _connect_and_serve(self) -> None:
+        """One connection, from the first byte until it is lost, which is an OSError."""
+        await self._connect()
+        self.account = allowed_account(self.settings, self._accounts)
+        try:
+            self.journal.bind_account(self.account)
+        except JournalMismatch:
+            raise
+        except JournalError as error:
+            # A full disk may have room again; that is no reason to end.
+            raise ConnectionError(str(error)) from error
+        self._undisturbed_since = self.clock()
+        self._say("connected; asking for orders and executions")
+        await self._reconcile()
+        await self._watch()
+
+    async def _connect(self) -> None:
+        self._number += 1
+        self._closed.clear()
+        self._client_id_in_use = False
+        self._ib_behind = self._answers = True
+        self._accounts = ()
+        self._renew = ""
+        await self._token()
+        number = self._number
+        session = Session(lambda report: self._hear(number, report), self.pacer, self.clock)
+        self._session = session
+        settings, timeout = self.settings, self._timing.connect
+        connecting = asyncio.create_task(session.connect(settings.host, settings.port, settings.client_id, timeout))
+        lost = asyncio.create_task(self._closed.wait())
+        try:
+            await asyncio.wait({connecting, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (connecting, lost):
+                task.cancel()
+            outcome, _ = await asyncio.gather(connecting, lost, return_exceptions=True)
+        if self._client_id_in_use:
+            raise ConnectionError(
+                f"ib.client_id {settings.client_id} is in use: another program is connected with it. End it; "
+                "the id stays, since only it can cancel the orders placed with it"
+            )
+        if isinstance(outcome, asyncio.CancelledError):
+            raise ConnectionError("the gateway closed the connection at once")
+        if isinstance(outcome, TimeoutError):
+            raise TimeoutError(f"the gateway did not answer within {timeout:g} s")
+        if isinstance(outcome, BaseException):
+            raise outcome
+
+    async def _end_session(self, why: str) -> None:
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if self.account and not self._client_id_in_use:
+            self._ended_at = self.clock()
+        self._reconciled = False
+        # Whatever ends the next attempt is not on purpose any more.
+        self._planned = bool(self._renew) and why == self._renew
+        if self._closed.is_set() or not session.ready or not session.buffer_empty or why != "stopped":
+            session.abort()
+        else:
+            session.close()
+        if session.open:
+            try:
+                async with asyncio.timeout(1.0):
+                    await self._closed.wait()
+            except TimeoutError:
+                session.abort()
+        self._take_reports()
+        self._say(why)
+        self._log_waiting(why)
+
+    def _log_waiting(self, why: str) -> None:
+        """Once when it begins, and then a reminder: a gateway can be away for a weekend."""
+        self._attempts += 1
+        now = self.clock()
+        if why == "stopped" or (self._attempts > 1 and now - self._reminded_at < REMIND_SECS):
+            return
+        self._reminded_at = now
+        where = f"{self.settings.host}:{self.settings.port}"
+        times = f" ({self._attempts} attempts so far)" if self._attempts > 1 else ""
+        logger.warning("waiting for the gateway at {}: {}{}", where, why, times)
+
+    # -- asking -------------------------------------------------------------------------------------------
+
+    async def _reconcile(self) -> None:
+        """Have all open orders, executions and completed orders reported, then be usable."""
+        self._look_up_wanted.clear()
+        await self._ask("open_orders", self._connected().request_open_orders)
+        self._next_request_id += 1
+        request_id = self._next_request_id
+        await self._ask("executions", lambda: self._connected().request_executions(request_id, self.account))
+        await self._ask("completed_orders", self._connected().request_completed_orders)
+        if self._ib_behind:
+            if self.listener:
+                self.listener.on_round(self._undisturbed_since)
+            first = not self._reconciled
+            self._reconciled = True
+            self._say("")
+            if first and self.usable:
+                logger.info(
+                    "the gateway at {}:{} is usable: account {}, next order id {}",
+                    *(self.settings.host, self.settings.port, self.account),
+                    max(self._next_order_id, self.journal.highest_ib_order_id + 1),
+                )
+                self._attempts = 0
+
+    async def _ask(self, what: str, send: Callable[[], None], timeout_secs: float | None = None) -> None:
+        """Send a request and wait until its End has been handed over, and with it all that came before."""
+        await self._token()
+        end = self._ends[what] = asyncio.Event()
+        self._request_error = ""
+        send()
+        timeout = timeout_secs or self._timing.request
+        try:
+            async with asyncio.timeout(timeout):
+                await end.wait()
+        except TimeoutError:
+            raise TimeoutError(f"the gateway did not answer the request for {what} within {timeout:g} s") from None
+        finally:
+            self._ends.pop(what, None)
+        if self._closed.is_set():
+            raise ConnectionError("the connection was lost")
+        if self._request_error:
+            raise ConnectionError(f"the gateway refused the request for {what}: {self._request_error}")
+
+    async def _watch(self) -> None:
+        """Until the connection is lost: look up what is in doubt, and make sure that somebody is there."""
+        looked_up_at = probed_at = self.clock()
+        while not self._closed.is_set():
+            now = self.clock()
+            wanted = self._look_up_wanted.is_set() or (self._ib_behind and not self._reconciled)
+            if wanted and now - looked_up_at >= self._timing.look_up_pause:
+                await self._reconcile()
+                looked_up_at = self.clock()
+            elif self._renew:
+                raise ConnectionError(self._renew)
+            elif now - probed_at >= self._timing.probe_every:
+                await self._probe()
+                probed_at = self.clock()
+            await asyncio.sleep(TURN_SECS)
+        raise ConnectionError("the connection was lost")
+
+    async def _probe(self) -> None:
+        """Ask for the time. A gateway that is silent for a moment may come back; what it did must be looked up."""
+        timing = self._timing
+        await self._token()
+        end = self._ends["current_time"] = asyncio.Event()
+        self._connected().request_current_time()
+        try:
+            async with asyncio.timeout(timing.silent):
+                await end.wait()
+        except TimeoutError:
+            self._answers = self._reconciled = False
+            self._say(f"the gateway has not answered for {timing.silent:g} s")
+            logger.warning("the gateway has not answered for {:g} s", timing.silent)
+            try:
+                async with asyncio.timeout(timing.drop - timing.silent):
+                    await end.wait()
+            except TimeoutError:
+                raise TimeoutError(f"the gateway has not answered for {timing.drop:g} s") from None
+            self._answers = True
+            self._undisturbed_since = self.clock()
+        finally:
+            self._ends.pop("current_time", None)
+
+    async def _token(self) -> None:
+        while not self.pacer.free(self.clock()):
+            await asyncio.sleep(0.01)
+
+    def _connected(self) -> Session:
+        if self._session is None or not self._session.ready:
+            raise ConnectionError("not connected to the gateway")
+        return self._session
+
+    # -- hearing ------------------------------------------------------------------------------------------
+
+    def _hear(self, number: int, report: Report) -> None:
+        """Take note, inside the socket's callback: an exception here would be swallowed by eventkit."""
+        self._reports.append((number, report))
+        if number == self._number:
+            self._note(report)
+        self._wake.set()
+
+    def _note(self, report: Report) -> None:
+        match report:
+            case Accounts(names):
+                self._accounts = names
+            case NextOrderId(order_id):
+                self._next_order_id = max(self._next_order_id, order_id)
+            case OpenOrderReport() | ExecutionReport():
+                # Orders placed with our client id by somebody else, or before the journal was lost.
+                if report.client_id == self.settings.client_id and report.ib_order_id < FIRST_REQUEST_ID:
+                    self._next_order_id = max(self._next_order_id, report.ib_order_id + 1)
+            case ErrorReport():
+                self._note_error(report)
+            case Closed():
+                self._closed.set()
+                for end in self._ends.values():
+                    end.set()
+            case _:
+                pass
+
+    def _note_error(self, report: ErrorReport) -> None:
+        if report.req_id >= FIRST_REQUEST_ID:
+            self._request_error = f"{report.code} {report.text}"
+            if "executions" in self._ends:
+                self._ends["executions"].set()
+            return
+        if report.req_id > 0:
+            return
+        self._client_id_in_use = self._client_id_in_use or report.code == CLIENT_ID_IN_USE
+        match for_system(report.code, report.text).meaning:
+            case Meaning.DISCONNECTED:
+                if self._ib_behind:
+                    logger.warning("IB is not behind the gateway: {} {}", report.code, report.text)
+                self._ib_behind = self._reconciled = False
+                self._detail = f"IB is not behind the gateway: {report.code}"
+            case Meaning.RESTORED:
+                logger.info("IB is behind the gateway again: {} {}", report.code, report.text)
+                self._ib_behind = True
+                self._undisturbed_since = self.clock()
+                self._reconciled = False
+                self._detail = "IB is back; asking for orders and executions"
+            case _:
+                pass
+
+    async def _hand_over(self) -> None:
+        """Hand reports to the listener, outside of the socket's callback, and let it look at the time."""
+        while True:
+            try:
+                async with asyncio.timeout(TURN_SECS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            self._take_reports()
+
+    def _take_reports(self) -> None:
+        listener = self.listener
+        while self._reports:
+            number, report = self._reports.popleft()
+            match report:
+                case RequestEnd(what):
+                    if number == self._number and what in self._ends:
+                        self._ends[what].set()
+                case Unreadable():
+                    self._take_unreadable(report)
+                case (
+                    StatusReport()
+                    | OpenOrderReport()
+                    | ExecutionReport()
+                    | CommissionReport()
+                    | CompletedOrderReport()
+                    | ErrorReport()
+                ):
+                    if listener and not self._is_our_own_ghost(report):
+                        listener.on_report(report)
+                case _:
+                    pass
+        if listener:
+            listener.on_turn()
+        self._tell_status()
+
+    def _is_our_own_ghost(self, report: OrderReport) -> bool:
+        """A gateway may hold a lost connection of ours for a while; its 326 then names nobody else."""
+        in_use = isinstance(report, ErrorReport) and report.code == CLIENT_ID_IN_USE
+        return in_use and self.clock() - self._ended_at < GHOST_SECS
+
+    def _take_unreadable(self, report: Unreadable) -> None:
+        logger.error("a message of the gateway cannot be read: {}", report.text)
+        if report.message_id in ORDER_MESSAGES and self.listener:
+            self.listener.on_unreadable(report)
+
+    def _say(self, detail: str) -> None:
+        self._detail = detail
+        self._tell_status()
+
+    def _tell_status(self) -> None:
+        status = self.status()
+        if status == self._status:
+            return
+        self._status = status
+        if status.usable:
+            self._usable_event.set()
+        else:
+            self._usable_event.clear()
+        if self.listener:
+            self.listener.on_status()

@@ -1,0 +1,420 @@
+"""The engine: writes orders to IB, each at most once, and turns IB's reports into facts.
+
+In a service the breaker stage decides, and the loop uses the synchronous part: `write`, `cancel`. A script
+may use `place_order` alone, with a `TradingCircuitBreaker` or without.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+
+from loguru import logger
+
+from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
+from orderfuse.ibfields import InvalidFields
+from orderfuse.messages import (
+    Fact,
+    GatewayStatus,
+    NotPlaced,
+    Outcome,
+    Place,
+    Submit,
+    Tripped,
+)
+from services.executor import ib_orders
+from services.executor.connection import IBConnectionManager
+from services.executor.doubts import Rounds, same_trading_day
+from services.executor.ib_orders import CheckedOrder
+from services.executor.journal import JournalError
+from services.executor.ledger import ANSWER_SECS, Ledger
+from services.executor.records import Effects, OrderRecord
+from services.executor.reports import OrderReport, Unreadable
+from services.executor.results import ExecutionResult, Status, log_fact, status_of
+
+# A full disk is asked again this often whether it has room.
+JOURNAL_RETRY_SECS = 1.0
+# IB repeats some codes with every message: one trip a minute for each says it all.
+TRIP_AGAIN_SECS = 60.0
+# A global cancel that could not leave for so long is given up: later it would hit what nobody meant.
+GLOBAL_CANCEL_SECS = 60.0
+
+# A connection is not given up for an order in doubt more often than this.
+RENEW_EVERY_SECS = 10.0
+
+Permit = Callable[[], NotPlaced | None]
+FeedbackSink = Callable[[int, bytes], None]
+
+
+class OrderExecutionEngine:
+    """Places orders over a connection, and keeps the ledger of what IB says about them.
+
+    Args:
+        connection: where orders go; the engine listens to it.
+        circuit_breaker: asked by `place_order` before anything is sent, and told the outcome.
+        allow_order_fields: order fields that are refused unless named here (`executor.allow_order_fields`).
+    """
+
+    def __init__(
+        self,
+        connection: IBConnectionManager,
+        circuit_breaker: TradingCircuitBreaker | None = None,
+        *,
+        allow_order_fields: frozenset[str] = frozenset(),
+    ) -> None:
+        self.connection = connection
+        self.circuit_breaker = circuit_breaker
+        self.journal = connection.journal
+        self.ledger = Ledger(self.journal, self.journal.client_id)
+        self.ledger.restore(self.journal.open_orders())
+        self.on_feedback: FeedbackSink = lambda _seq, _payload: None
+        self.on_change: Callable[[], None] = lambda: None
+        self.journal_error = ""
+        self._allow = allow_order_fields
+        self._clock = connection.clock
+        self._rounds = Rounds()
+        self._last_connection = float("-inf")
+        self._unsaved = Effects()
+        self._retry_at = 0.0
+        self._tripped_at: dict[int, float] = {}
+        self._global_cancel_since: float | None = None
+        # Orders of `place_order`: who waits for the result, and until when IB must have answered.
+        self._placing: set[str] = set()
+        self._waiters: dict[str, asyncio.Future[ExecutionResult]] = {}
+        self._deadlines: dict[str, float] = {}
+        connection.listener = self
+
+    # -- for a script -------------------------------------------------------------------------------------
+
+    async def place_order(self, order: Submit) -> ExecutionResult:
+        """Place an order and return at IB's first decisive answer, or after 5 s without one.
+
+        Raises:
+            CircuitBreakerOpenException: the breaker said no; nothing was sent.
+        """
+        order_id = order.order_id
+        if order_id in self._placing or self.ledger.knows(order_id):
+            return ExecutionResult(order_id, "invalid", reason="an order with this id was placed before")
+        self._admit(order_id)
+        self._placing.add(order_id)
+        sent = False
+        try:
+            refused = await self._send(order)
+            if refused:
+                return refused
+            sent = True
+            waiter: asyncio.Future[ExecutionResult] = asyncio.get_running_loop().create_future()
+            self._waiters[order_id] = waiter
+            return await waiter
+        finally:
+            self._placing.discard(order_id)
+            self._waiters.pop(order_id, None)
+            if not sent and self.circuit_breaker:
+                # It never left us, whatever the reason: the slot goes back.
+                self.circuit_breaker.record_neutral(order_id)
+
+    def _admit(self, order_id: str) -> None:
+        breaker = self.circuit_breaker
+        if breaker is None:
+            return
+        verdict = breaker.admit(order_id)
+        if verdict.allowed:
+            return
+        state = breaker.get_state()
+        reason = (verdict.reason or "no reason given").removeprefix(f"{breaker.state.name}: ")
+        logger.warning("{}: blocked: {}", order_id, reason)
+        raise CircuitBreakerOpenException(
+            reason,
+            state=breaker.state,
+            failure_count=state["failure_count"],
+            failures_in_window=state["failures"],
+        )
+
+    async def _send(self, order: Submit) -> ExecutionResult | None:
+        """Write the order as soon as pacing allows it; None if it is on its way."""
+        expires_at = self._clock() + order.ttl_ms / 1000
+        while True:
+            status = self.gateway_status()
+            if not status.usable:
+                reason = f"the gateway cannot take orders: {status.detail}"
+                return ExecutionResult(order.order_id, "not_placed", reason=reason)
+            try:
+                checked = self.check(order)
+            except InvalidFields as error:
+                return ExecutionResult(order.order_id, "invalid", reason=str(error))
+            if self.connection.buffer_empty and self.connection.pacer.free(self._clock()):
+                break
+            if self._clock() >= expires_at:
+                return ExecutionResult(order.order_id, "expired", reason=f"not sent within {order.ttl_ms} ms")
+            await asyncio.sleep(0.01)
+        refusal = self.write(checked)
+        if refusal:
+            return ExecutionResult(order.order_id, "not_placed", reason=refusal.reason)
+        self._deadlines[order.order_id] = self._clock() + ANSWER_SECS
+        return None
+
+    # -- for the loop -------------------------------------------------------------------------------------
+
+    def check(self, order: Submit | Place) -> CheckedOrder:
+        """Check everything about an order that can be known before it is sent.
+
+        Raises:
+            InvalidFields: nothing may be sent; the text says why.
+        """
+        return ib_orders.check(order, self.connection.account, self._allow)
+
+    def write(self, order: CheckedOrder, permit: Permit = lambda: None) -> NotPlaced | None:
+        """Write an order to IB: first its intent to the disk, then its bytes. The facts go their usual way.
+
+        `permit` is asked once more between the two, since the disk may take its time. Returns why the order
+        was not written, or None.
+        """
+        record = OrderRecord(
+            order_id=order.order_id,
+            strategy_id=order.strategy_id,
+            ib_order_id=0,
+            quantity=order.quantity,
+            tif=order.order.get("tif", ""),
+            combo=order.combo,
+            placed_ns=self.journal.wall_ns(),
+        )
+        try:
+            record.ib_order_id = self.connection.take_order_id()
+            self.journal.intend(record)
+        except (JournalError, ConnectionError) as error:
+            if isinstance(error, JournalError):
+                self._journal_failed(error)
+            refusal = _undelivered(record, str(error))
+            self.tell(refusal, "neutral")
+            return refusal
+        self.ledger.intend(record)
+        refused = permit() or self._place(order, record)
+        if refused:
+            self._take(self.ledger.on_not_written(refused))
+            self._save()
+        else:
+            logger.info("{}: written to IB as {}", record.order_id, record.ib_order_id)
+            # Kept with the next turn's news: one sync of the disk less, and a crash before it leaves a doubt.
+            self._take(self.ledger.on_written(record.order_id, self._clock()))
+        return refused
+
+    def _place(self, order: CheckedOrder, record: OrderRecord) -> NotPlaced | None:
+        try:
+            self.connection.place(record.ib_order_id, order.contract, order.order, record.order_id)
+        except Exception as error:  # noqa: BLE001 - ib_insync builds the whole message before it writes a byte
+            logger.error("{}: could not be written: {!r}", record.order_id, error)
+            return _undelivered(record, f"it could not be written: {error}")
+        return None
+
+    def cancel(self, order_id: str, request_id: str | None) -> None:
+        """Cancel an order at IB, now or as soon as it can be sent."""
+        logger.info("{}: cancel asked for (request {})", order_id, request_id or "of the breaker")
+        self._take(self.ledger.on_cancel_asked(order_id, request_id))
+        self._send_cancels()
+        self._save()
+
+    def cancel_all(self, reason: str) -> None:
+        """Cancel every order of the account, manual ones too."""
+        logger.warning("cancelling every order of the account: {}", reason)
+        self._global_cancel_since = self._clock()
+        self._send_cancels()
+        self._save()
+
+    def tell(self, fact: Fact, outcome: Outcome | None = None) -> None:
+        """Journal and send a fact about an order that is not in the ledger."""
+        self._take(Effects(facts=[(fact, outcome)]))
+        self._save()
+
+    def gateway_status(self) -> GatewayStatus:
+        """The connection's status; without a journal the gateway is of no use."""
+        status = self.connection.status()
+        if not self.journal_error:
+            return status
+        return GatewayStatus(
+            host=status.host,
+            port=status.port,
+            connected=status.connected,
+            usable=False,
+            account=status.account,
+            detail=self.journal_error,
+        )
+
+    # -- listening to the connection ----------------------------------------------------------------------
+
+    def on_report(self, report: OrderReport) -> None:
+        """IB reported something."""
+        self._take(self.ledger.on_report(report, self._clock()))
+
+    def on_unreadable(self, report: Unreadable) -> None:
+        """Something about orders could not be read: what is true of them, only a person can find out."""
+        if report.order_ref is not None and not self.ledger.knows(report.order_ref):
+            return  # Somebody else's order, of a kind that ib_insync cannot read.
+        text = f"a message of IB about orders cannot be read, look the orders up: {report.text}"[:500]
+        self._take(Effects(facts=[(Tripped(ib_code=0, reason=text), None)]))
+
+    def on_turn(self) -> None:
+        """Everything that has come was handed over; look at the time, and keep what is new."""
+        now = self._clock()
+        self._take(self.ledger.poll(now))
+        self._send_cancels()
+        self._look_into_doubts(now)
+        self._save()
+        for order_id in [order_id for order_id, at in self._deadlines.items() if now >= at]:
+            self._no_answer(order_id)
+
+    def on_status(self) -> None:
+        """The connection has changed."""
+        self.on_change()
+
+    def on_round(self, undisturbed_since: float) -> None:
+        """IB has listed everything; what it should have listed and did not, it never had."""
+        if undisturbed_since != self._last_connection:
+            # A cancel that was under way when the connection broke may never have arrived.
+            self._last_connection = undisturbed_since
+            self._take(self.ledger.on_new_connection())
+        self._rounds.on_round(self._clock(), undisturbed_since)
+        for order_id, since in self.ledger.doubts().items():
+            record = self.ledger.record(order_id)
+            if record and self._rounds.settle(since) and self._is_of_today(record):
+                self._take(self.ledger.on_reconciled(order_id))
+        self._save()
+
+    def _look_into_doubts(self, now: float) -> None:
+        """Whatever it takes to know whether IB has the orders that it has not answered."""
+        doubts = self.ledger.doubts()
+        if not doubts or not self.connection.usable:
+            return
+        records = (self.ledger.record(order_id) for order_id in doubts)
+        if not any(record and self._is_of_today(record) for record in records):
+            return
+        made_at = self.connection.undisturbed_since
+        old = max(doubts.values()) >= made_at
+        if old and not self.ledger.window_used(now) and now - made_at >= RENEW_EVERY_SECS:
+            self.connection.renew(f"a new connection for the orders in doubt: {', '.join(list(doubts)[:5])}")
+        elif not old and self._rounds.another_due(now):
+            self.connection.look_up()
+
+    def _is_of_today(self, record: OrderRecord) -> bool:
+        offset = datetime.now(UTC).astimezone().utcoffset() or timedelta()
+        return same_trading_day(record.placed_ns, self.journal.wall_ns(), timezone(offset))
+
+    def _send_cancels(self) -> None:
+        """Cancels that were asked for leave as soon as there is a connection and room in the pacing."""
+        if not self.connection.ready:
+            return
+        if self._global_cancel_since is not None:
+            self._send_global_cancel(self._global_cancel_since)
+        for record in self.ledger.cancels_to_send():
+            # Before the connection is reconciled IB may not know our orders yet.
+            if not self.connection.usable or not self.connection.pacer.free(self._clock(), cancel=True):
+                return
+            self.connection.cancel(record.ib_order_id)
+            logger.info("{}: cancel written", record.order_id)
+            self._take(self.ledger.on_cancel_sent(record.order_id))
+
+    def _send_global_cancel(self, since: float) -> None:
+        if self._clock() - since > GLOBAL_CANCEL_SECS:
+            self._global_cancel_since = None
+            logger.error("the global cancel could not be sent for {:g} s and is given up", GLOBAL_CANCEL_SECS)
+        elif self.connection.pacer.free(self._clock(), cancel=True):
+            self._global_cancel_since = None
+            self.connection.global_cancel()
+            self._take(self.ledger.on_global_cancel())
+
+    # -- keeping and telling ------------------------------------------------------------------------------
+
+    def _take(self, effects: Effects) -> None:
+        """Collect what a step brought; `_save` keeps it."""
+        for note in effects.notes:
+            logger.info("{}", note)
+        if effects.look_up:
+            self.connection.look_up()
+        self._unsaved.facts.extend(entry for entry in effects.facts if not self._is_repeat(entry[0]))
+        self._unsaved.orders.update(effects.orders)
+        self._unsaved.executions.extend(effects.executions)
+
+    def _is_repeat(self, fact: Fact) -> bool:
+        if not isinstance(fact, Tripped):
+            return False
+        now = self._clock()
+        before = self._tripped_at.get(fact.ib_code)
+        self._tripped_at[fact.ib_code] = now if before is None or now - before >= TRIP_AGAIN_SECS else before
+        return self._tripped_at[fact.ib_code] == before
+
+    def _save(self) -> None:
+        """Journal what is new, then tell it. Nothing is told that a crash could forget."""
+        now = self._clock()
+        if self.journal_error and now < self._retry_at:
+            return
+        effects = self._unsaved
+        try:
+            if self.journal_error:
+                # Also without news: the error must go as soon as it is over.
+                self.journal.prune()
+            told = self.journal.commit(effects)
+        except JournalError as error:
+            self._journal_failed(error)
+            return
+        self._unsaved = Effects()
+        if self.journal_error:
+            logger.info("the journal can be written again")
+            self.journal_error = ""
+            self.on_change()
+        for seq, feedback, payload in told:
+            log_fact(feedback.fact, feedback.outcome)
+            self.on_feedback(seq, payload)
+        for fact, outcome in effects.facts:
+            self._settle(fact, outcome)
+
+    def _journal_failed(self, error: JournalError) -> None:
+        self._retry_at = self._clock() + JOURNAL_RETRY_SECS
+        if self.journal_error != str(error):
+            self.journal_error = str(error)
+            logger.error("{}; no order is placed until it can be", error)
+            self.on_change()
+
+    # -- results of place_order ---------------------------------------------------------------------------
+
+    def _settle(self, fact: Fact, outcome: Outcome | None) -> None:
+        if outcome is None or isinstance(fact, Tripped) or fact.order_id not in self._deadlines:
+            return
+        del self._deadlines[fact.order_id]
+        breaker = self.circuit_breaker
+        if breaker and outcome == "success":
+            breaker.record_success(fact.order_id)
+        elif breaker and outcome == "neutral":
+            breaker.record_neutral(fact.order_id)
+        elif breaker:
+            breaker.record_failure(fact.order_id)
+        self._resolve(fact.order_id, status_of(fact), getattr(fact, "ib_code", 0), getattr(fact, "reason", ""))
+
+    def _no_answer(self, order_id: str) -> None:
+        del self._deadlines[order_id]
+        logger.warning("{}: no answer of IB within {:g} s", order_id, ANSWER_SECS)
+        if self.circuit_breaker:
+            self.circuit_breaker.record_failure(order_id)
+        self._resolve(order_id, "unknown", 0, f"no answer of IB within {ANSWER_SECS:g} s; it may have the order")
+
+    def _resolve(self, order_id: str, status: Status, ib_code: int, reason: str) -> None:
+        waiter = self._waiters.get(order_id)
+        record = self.ledger.record(order_id)
+        if waiter is None or waiter.done() or record is None:
+            return
+        filled, avg_price = self.ledger.totals(order_id)
+        waiter.set_result(
+            ExecutionResult(
+                order_id,
+                status,
+                ib_order_id=record.ib_order_id,
+                perm_id=record.perm_id,
+                filled=filled,
+                avg_price=avg_price,
+                ib_code=ib_code,
+                reason=reason,
+            )
+        )
+
+
+def _undelivered(record: OrderRecord, reason: str) -> NotPlaced:
+    return NotPlaced(order_id=record.order_id, strategy_id=record.strategy_id, code="undelivered", reason=reason[:500])

@@ -1,0 +1,326 @@
+"""The executor's journal: what it must never forget, in SQLite.
+
+An order's intent is committed, and on the disk, before the order is written to IB; facts are committed
+before they are told. So after a crash at any point the executor knows every order that may be at IB, and
+the breaker gets every fact again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from orderfuse.codec import encode
+from orderfuse.messages import Fact, Feedback, Outcome
+from services.executor.records import Effects, Execution, OrderRecord
+
+SCHEMA_VERSION = 1
+FILE_NAME = "executor.sqlite"
+# The breaker takes feedback within milliseconds; a week covers one that was away over a holiday.
+KEEP_FEEDBACK_NS = 7 * 86_400 * 10**9
+# Checked at every start and once in so many commits: pruning need not be exact.
+PRUNE_EVERY = 10_000
+# A transaction waits this long for a person's sqlite3 shell; longer would hold up cancels.
+BUSY_TIMEOUT_SECS = 0.5
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE orders (
+    order_id TEXT PRIMARY KEY,
+    ib_order_id INTEGER NOT NULL UNIQUE,
+    perm_id INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    record BLOB NOT NULL
+);
+CREATE INDEX orders_by_perm_id ON orders (perm_id) WHERE perm_id != 0;
+CREATE INDEX orders_not_ended ON orders (ended) WHERE ended = 0;
+CREATE TABLE executions (
+    exec_id TEXT PRIMARY KEY,
+    order_id TEXT NOT NULL,
+    shares REAL NOT NULL,
+    price REAL NOT NULL,
+    counts INTEGER NOT NULL,
+    commission INTEGER NOT NULL
+);
+CREATE INDEX executions_by_order ON executions (order_id);
+CREATE TABLE feedback (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at_ns INTEGER NOT NULL,
+    order_id TEXT NOT NULL,
+    payload BLOB NOT NULL
+);
+CREATE INDEX feedback_by_order ON feedback (order_id);
+"""
+
+
+class JournalError(Exception):
+    """The journal cannot be used. The text says why and what to do."""
+
+
+class JournalMismatch(JournalError):
+    """The journal belongs to another account, client id or version. Waiting does not help."""
+
+
+class Journal:
+    """One executor's journal.
+
+    Args:
+        path: the file, or None for one in memory that ends with the process (a script, a test).
+        client_id: the API client id; IB's order ids belong to it, so the journal does too.
+        wall_ns: the wall clock, nanoseconds.
+
+    Raises:
+        JournalMismatch: the file belongs to another client id, or is of a newer version.
+        JournalError: it cannot be used.
+    """
+
+    def __init__(self, path: Path | None, client_id: int, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._where = str(path) if path else "the journal in memory"
+        self.wall_ns = wall_ns
+        self.client_id = client_id
+        self._commits = 0
+        try:
+            self._db = sqlite3.connect(
+                str(path) if path else ":memory:", timeout=BUSY_TIMEOUT_SECS, isolation_level=None
+            )
+            self._db.execute("PRAGMA journal_mode = WAL")
+            # FULL: a committed intent is on the disk, also if the machine loses power.
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._open()
+        except sqlite3.Error as error:
+            raise JournalError(
+                f"{self._where} cannot be used: {error}. Free the disk, or repair the file; "
+                "moving it away makes a new one that knows nothing of earlier orders."
+            ) from error
+        self.journal_id = self._meta("journal_id")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # -- what it belongs to -------------------------------------------------------------------------------
+
+    @property
+    def account(self) -> str:
+        """The account whose orders are here; empty before the first connection."""
+        return self._meta("account")
+
+    def bind_account(self, account: str) -> None:
+        """Take `account` as the journal's own, the first time; later it must be the same.
+
+        Raises:
+            JournalMismatch: the journal belongs to another account.
+            JournalError: it cannot be written.
+        """
+        if self.account and self.account != account:
+            raise JournalMismatch(
+                f"{self._where} belongs to the account {self.account}, but the gateway trades {account}. "
+                f"Set ib.port and ib.account back, or give {account} an ORDERFUSE_HOME of its own."
+            )
+        if not self.account:
+            with self._transaction():
+                self._set_meta("account", account)
+
+    # -- IB's order ids -----------------------------------------------------------------------------------
+
+    @property
+    def highest_ib_order_id(self) -> int:
+        """The highest of IB's order ids ever used or promised; they never go back."""
+        return int(self._meta("highest_ib_order_id"))
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    def intend(self, record: OrderRecord) -> None:
+        """Commit that this order is about to be written to IB. Only after this may its bytes leave.
+
+        Raises:
+            JournalError: it cannot be written; the order must not be placed.
+        """
+        with self._transaction():
+            if record.ib_order_id <= self.highest_ib_order_id:
+                raise JournalError(
+                    f"IB's order id {record.ib_order_id} is not above {self.highest_ib_order_id}, "
+                    "the highest one used: it could change an older order"
+                )
+            self._set_meta("highest_ib_order_id", str(record.ib_order_id))
+            self._db.execute(
+                "INSERT INTO orders VALUES (?, ?, ?, ?, ?)",
+                (record.order_id, record.ib_order_id, record.perm_id, 0, msgspec.json.encode(record)),
+            )
+
+    def commit(self, effects: Effects) -> list[tuple[int, Feedback, bytes]]:
+        """Keep what a step brought, in one transaction: numbered feedback, as messages and as bytes.
+
+        Raises:
+            JournalError: nothing of it was kept.
+        """
+        if not (effects.facts or effects.orders or effects.executions):
+            return []
+        at_ns = self.wall_ns()
+        with self._transaction():
+            for record in effects.orders.values():
+                self._db.execute(
+                    "UPDATE orders SET perm_id = ?, ended = ?, record = ? WHERE order_id = ?",
+                    (record.perm_id, bool(record.ended), msgspec.json.encode(record), record.order_id),
+                )
+            for execution in effects.executions:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        execution.exec_id,
+                        execution.order_id,
+                        execution.shares,
+                        execution.price,
+                        execution.counts,
+                        execution.commission,
+                    ),
+                )
+            told = [self._feedback(fact, outcome, at_ns) for fact, outcome in effects.facts]
+        self._commits += 1
+        if self._commits % PRUNE_EVERY == 0:
+            self.prune()
+        return told
+
+    def prune(self) -> None:
+        """Drop feedback that is older than a week.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        with self._transaction():
+            self._db.execute("DELETE FROM feedback WHERE at_ns < ?", (self.wall_ns() - KEEP_FEEDBACK_NS,))
+
+    def _feedback(self, fact: Fact, outcome: Outcome | None, at_ns: int) -> tuple[int, Feedback, bytes]:
+        order_id = getattr(fact, "order_id", "")
+        if order_id:
+            fact = msgspec.structs.replace(fact, at_ns=at_ns)
+        # The number is part of the bytes, so the row comes first and its bytes second.
+        row = self._db.execute("INSERT INTO feedback (at_ns, order_id, payload) VALUES (?, ?, x'')", (at_ns, order_id))
+        seq = int(row.lastrowid or 0)
+        feedback = Feedback(journal_id=self.journal_id, seq=seq, fact=fact, outcome=outcome)
+        payload = encode(feedback)
+        self._db.execute("UPDATE feedback SET payload = ? WHERE seq = ?", (payload, seq))
+        return seq, feedback, payload
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def open_orders(self) -> list[OrderRecord]:
+        """The orders that have not ended."""
+        rows = self._read("SELECT record FROM orders WHERE ended = 0 ORDER BY ib_order_id")
+        return [_record(row[0]) for row in rows]
+
+    def find_order(self, *, order_id: str = "", perm_id: int = 0, ib_order_id: int = 0) -> OrderRecord | None:
+        """The order with this id; one of the three is given."""
+        if order_id:
+            rows = self._read("SELECT record FROM orders WHERE order_id = ?", order_id)
+        elif perm_id:
+            rows = self._read("SELECT record FROM orders WHERE perm_id = ? AND perm_id != 0", perm_id)
+        else:
+            rows = self._read("SELECT record FROM orders WHERE ib_order_id = ?", ib_order_id)
+        return _record(rows[0][0]) if rows else None
+
+    def find_executions(self, order_id: str) -> list[Execution]:
+        """The executions of this order, corrected ones too."""
+        return [_execution(row) for row in self._read("SELECT * FROM executions WHERE order_id = ?", order_id)]
+
+    def find_execution(self, exec_id: str) -> Execution | None:
+        """The execution with this id."""
+        rows = self._read("SELECT * FROM executions WHERE exec_id = ?", exec_id)
+        return _execution(rows[0]) if rows else None
+
+    def feedback_after(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
+        """Journaled feedback with a number above `seq`, in order."""
+        rows = self._read("SELECT seq, payload FROM feedback WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
+        return [(row[0], row[1]) for row in rows]
+
+    def feedback_of(self, order_id: str) -> list[tuple[int, bytes]]:
+        """Journaled feedback about one order, in order."""
+        rows = self._read("SELECT seq, payload FROM feedback WHERE order_id = ? ORDER BY seq", order_id)
+        return [(row[0], row[1]) for row in rows]
+
+    def feedback_range(self) -> tuple[int, int]:
+        """The first number that is still here, and the last one given. Without any: one past the last, and it."""
+        last = int((self._read("SELECT seq FROM sqlite_sequence WHERE name = 'feedback'") or [(0,)])[0][0])
+        first = self._read("SELECT min(seq) FROM feedback")[0][0]
+        return (int(first) if first is not None else last + 1, last)
+
+    # -- the file -----------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+            self._create()
+        version = int(self._meta("schema_version"))
+        if version > SCHEMA_VERSION:
+            raise JournalMismatch(
+                f"{self._where} has the version {version}, this executor knows up to {SCHEMA_VERSION}. "
+                "Start the newer release that wrote it."
+            )
+        owner = int(self._meta("client_id"))
+        if owner != self.client_id:
+            raise JournalMismatch(
+                f"{self._where} belongs to ib.client_id {owner}, but ib.client_id is {self.client_id}. "
+                f"Set it back to {owner}: orders can be found and cancelled only with the id that placed them. "
+                "Or give the other id an ORDERFUSE_HOME of its own."
+            )
+        self.prune()
+
+    def _create(self) -> None:
+        with self._transaction():
+            for statement in _SCHEMA.split(";"):
+                self._db.execute(statement)
+            for key, value in (
+                ("schema_version", str(SCHEMA_VERSION)),
+                ("journal_id", str(uuid.uuid4())),
+                ("client_id", str(self.client_id)),
+                ("account", ""),
+                ("highest_ib_order_id", "0"),
+            ):
+                self._set_meta(key, value)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                # A full disk may have rolled it back already.
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._where} cannot be written: {error}") from error
+
+    def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._where} cannot be read: {error}") from error
+
+    def _meta(self, key: str) -> str:
+        rows = self._read("SELECT value FROM meta WHERE key = ?", key)
+        if not rows:
+            raise JournalError(f"{self._where} has no {key}: it is no journal of an executor, or it is damaged.")
+        return str(rows[0][0])
+
+    def _set_meta(self, key: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _record(blob: bytes) -> OrderRecord:
+    try:
+        return msgspec.json.decode(blob, type=OrderRecord)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise JournalError(f"an order in the executor's journal is damaged: {error}") from error
+
+
+def _execution(row: tuple[Any, ...]) -> Execution:
+    return Execution(row[0], row[1], row[2], row[3], bool(row[4]), bool(row[5]))

@@ -1,0 +1,361 @@
+"""The executor's memory of orders: intents, reports of IB and the time go in, facts come out.
+
+Pure: no socket, no clock, no file. The caller writes each step's `Effects` to the journal in one
+transaction and only then tells anybody. What has left the memory is asked back from the journal (`History`).
+Orders of others are ignored: an order is ours if its `orderRef` or its permanent id is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from orderfuse.messages import CancelFailed, NotPlaced, Tripped, Written
+from services.executor.outcomes import Meaning, for_system
+from services.executor.records import Effects, History, OrderRecord
+from services.executor.reports import (
+    CommissionReport,
+    CompletedOrderReport,
+    ErrorReport,
+    ExecutionReport,
+    OpenOrderReport,
+    OrderReport,
+    StatusReport,
+)
+from services.executor.story import Story, short
+
+# Written and unanswered for this long, an order leaves the window: the breaker has counted it as unknown.
+ANSWER_SECS = 5.0
+# An ended order stays in memory this long for late commissions and corrections; the journal keeps it.
+KEEP_ENDED_SECS = 600.0
+# 45 orders a second for 600 s make 27,000.
+MAX_ENDED = 30_000
+# Commissions that came before their execution: never seen, but cheap to survive.
+MAX_EARLY_COMMISSIONS = 1000
+# Before this process began; whatever it finds out comes later.
+_LONG_AGO = float("-inf")
+
+
+class Ledger:
+    """All orders of this executor.
+
+    Args:
+        history: where orders are found that are not in memory.
+        client_id: our API client id; IB's order ids mean something only together with it.
+    """
+
+    def __init__(self, history: History, client_id: int) -> None:
+        self._history = history
+        self._client_id = client_id
+        self._stories: dict[str, Story] = {}
+        self._by_perm: dict[int, str] = {}
+        self._by_ib_id: dict[int, str] = {}
+        self._by_exec: dict[str, str] = {}
+        # What a tick has to look at. Ended orders are in the order in which they may be forgotten.
+        self._waiting: dict[str, Story] = {}
+        self._ended: dict[str, float] = {}
+        self._cancels: dict[str, Story] = {}
+        # Orders that IB may or may not have, and since when that is open.
+        self._doubts: dict[str, float] = {}
+        self._unanswered: dict[str, float] = {}
+        self._early_commissions: dict[str, CommissionReport] = {}
+        self._codes_told: set[int] = set()
+        self._now = 0.0
+
+    # -- what we do ---------------------------------------------------------------------------------------
+
+    def knows(self, order_id: str) -> bool:
+        """Whether an order with this id was ever meant to be written."""
+        return self._find(order_id=order_id) is not None
+
+    def record(self, order_id: str) -> OrderRecord | None:
+        """A copy of what is known of an order."""
+        story = self._find(order_id=order_id)
+        return replace(story.record) if story else None
+
+    def totals(self, order_id: str) -> tuple[float, float]:
+        """Filled quantity and average price."""
+        story = self._find(order_id=order_id)
+        return (story.filled, story.avg_price) if story else (0.0, 0.0)
+
+    def restore(self, records: list[OrderRecord]) -> None:
+        """Take the orders that have not ended from the journal, at the start."""
+        for record in records:
+            self._remember(record)
+            if not record.accepted:
+                self._doubts[record.order_id] = _LONG_AGO
+            if not record.answered:
+                self._unanswered[record.order_id] = _LONG_AGO
+
+    def intend(self, record: OrderRecord) -> None:
+        """Remember an order whose intent is in the journal and whose bytes have not left."""
+        self._remember(record)
+
+    def on_written(self, order_id: str, now: float) -> Effects:
+        """The order's bytes have left for IB."""
+        self._now = now
+        effects = Effects()
+        record = self._stories[order_id].record
+        record.written = True
+        self._unanswered[order_id] = now
+        effects.tell(record, Written(**_ids(record), ib_order_id=record.ib_order_id))
+        return effects
+
+    def doubts(self) -> dict[str, float]:
+        """Orders that IB may or may not have, and since when that is open."""
+        return dict(self._doubts)
+
+    def on_reconciled(self, order_id: str) -> Effects:
+        """It is proven that IB never had this order."""
+        effects = Effects()
+        story = self._stories[order_id]
+        story.record.ended = "not_placed"
+        reason = "IB does not list it: not among open orders, executions and completed orders"
+        effects.tell(story.record, NotPlaced(**_ids(story.record), code="reconciled", reason=reason), "neutral")
+        self._settle(story)
+        return effects
+
+    def on_not_written(self, fact: NotPlaced) -> Effects:
+        """The intent is in the journal, but nothing of the order left after all. Its id stays used."""
+        effects = Effects()
+        story = self._stories[fact.order_id]
+        story.record.ended = "not_placed"
+        effects.tell(story.record, fact, "neutral")
+        self._settle(story)
+        return effects
+
+    def on_cancel_asked(self, order_id: str, request_id: str | None) -> Effects:
+        """Somebody wants this order cancelled; `cancels_to_send` has it until its cancel has left."""
+        effects = Effects()
+        story = self._find(order_id=order_id)
+        if story is None or story.record.ended:
+            why = f"the order was {story.record.ended}" if story else "the executor never had this order"
+            strategy_id = story.record.strategy_id if story else ""
+            fact = CancelFailed(
+                order_id=order_id, strategy_id=strategy_id, request_id=request_id, ib_code=0, reason=why
+            )
+            effects.facts.append((fact, None))
+            return effects
+        record = story.record
+        record.cancel_asked, record.cancel_sent = True, False
+        record.cancel_request_id = request_id or record.cancel_request_id
+        effects.keep(record)
+        self._settle(story)
+        return effects
+
+    def on_cancel_sent(self, order_id: str) -> Effects:
+        """The cancel's bytes have left for IB."""
+        effects = Effects()
+        story = self._stories[order_id]
+        story.record.cancel_sent = True
+        effects.keep(story.record)
+        self._settle(story)
+        return effects
+
+    def on_global_cancel(self) -> Effects:
+        """`reqGlobalCancel` has left: every order that is cancelled now was asked to be."""
+        effects = Effects()
+        for story in self._stories.values():
+            if not story.record.ended:
+                story.record.cancel_asked = story.record.cancel_sent = True
+                effects.keep(story.record)
+                self._settle(story)
+        return effects
+
+    def on_new_connection(self) -> Effects:
+        """Cancels that left over an earlier connection and had no effect must leave again."""
+        effects = Effects()
+        for story in list(self._stories.values()):
+            if story.record.cancel_sent and not story.record.ended:
+                story.record.cancel_sent = False
+                effects.keep(story.record)
+                self._settle(story)
+        return effects
+
+    def cancels_to_send(self) -> list[OrderRecord]:
+        """Orders whose cancel was asked for and has not left yet."""
+        return [story.record for story in self._cancels.values()]
+
+    def unanswered(self) -> list[str]:
+        """Orders written to IB that it has not answered."""
+        return list(self._unanswered)
+
+    def window_used(self, now: float) -> int:
+        """How many orders are written and unanswered, without those too old to hold up the line."""
+        return sum(1 for written_at in self._unanswered.values() if now - written_at < ANSWER_SECS)
+
+    # -- what IB says -------------------------------------------------------------------------------------
+
+    def on_report(self, report: OrderReport, now: float) -> Effects:
+        """Take one report of IB."""
+        self._now = now
+        effects = Effects()
+        match report:
+            case CommissionReport():
+                self._on_commission(report, effects)
+            case ErrorReport():
+                self._on_error(report, effects)
+            case _:
+                story = self._whose(report)
+                if story and self._has_perm_id(story, report.perm_id, effects):
+                    self._answered(story, effects)
+                    _tell_story(story, report, now, effects)
+                    self._settle(story)
+        for execution in effects.executions:
+            self._by_exec[execution.exec_id] = execution.order_id
+            early = self._early_commissions.pop(execution.exec_id, None)
+            if early:
+                self._on_commission(early, effects)
+        return effects
+
+    def poll(self, now: float) -> Effects:
+        """Let due time pass: texts that never came, orders that rest, memory that may go."""
+        self._now = now
+        effects = Effects()
+        for story in list(self._waiting.values()):
+            story.poll(now, effects)
+            self._settle(story)
+        for order_id, written_at in self._unanswered.items():
+            if now - written_at >= ANSWER_SECS:
+                self._doubts.setdefault(order_id, written_at + ANSWER_SECS)
+        while self._ended:
+            order_id, ended_at = next(iter(self._ended.items()))
+            if now - ended_at < KEEP_ENDED_SECS and len(self._ended) <= MAX_ENDED:
+                break
+            self._forget(order_id)
+        return effects
+
+    def _on_commission(self, report: CommissionReport, effects: Effects) -> None:
+        order_id = self._by_exec.get(report.exec_id)
+        if order_id is None:
+            stored = self._history.find_execution(report.exec_id)
+            order_id = stored.order_id if stored else None
+        story = self._find(order_id=order_id) if order_id else None
+        if story:
+            story.on_commission(report, effects)
+            return
+        if len(self._early_commissions) >= MAX_EARLY_COMMISSIONS:
+            self._early_commissions.pop(next(iter(self._early_commissions)))
+        self._early_commissions[report.exec_id] = report
+
+    def _on_error(self, report: ErrorReport, effects: Effects) -> None:
+        story = self._find(ib_order_id=report.req_id) if report.req_id > 0 else None
+        if story:
+            self._answered(story, effects)
+            verdict = story.on_error(report, effects)
+            if verdict.meaning is Meaning.DOUBT:
+                self._doubts[story.record.order_id] = self._now
+            self._settle(story)
+        else:
+            verdict = for_system(report.code, report.text)
+        if verdict.trip:
+            effects.facts.append((Tripped(ib_code=report.code, reason=short(report.text)), None))
+        if not verdict.known and report.code not in self._codes_told:
+            self._codes_told.add(report.code)
+            effects.notes.append(f"IB's code {report.code} is in no table: {report.text}")
+
+    def _answered(self, story: Story, effects: Effects) -> None:
+        self._unanswered.pop(story.record.order_id, None)
+        if not story.record.answered:
+            story.record.answered = story.record.written = True
+            effects.keep(story.record)
+
+    # -- keeping and finding ------------------------------------------------------------------------------
+
+    def _settle(self, story: Story) -> None:
+        """Put the order where the next tick looks for it."""
+        order_id = story.record.order_id
+        if story.waits:
+            self._waiting[order_id] = story
+        else:
+            self._waiting.pop(order_id, None)
+        if story.cancel_wanted:
+            self._cancels[order_id] = story
+        else:
+            self._cancels.pop(order_id, None)
+        if story.record.ended or story.record.accepted:
+            self._doubts.pop(order_id, None)
+        if story.record.ended:
+            self._unanswered.pop(order_id, None)
+            self._ended.setdefault(order_id, self._now)
+        else:
+            self._ended.pop(order_id, None)
+
+    def _remember(self, record: OrderRecord) -> Story:
+        story = Story(record)
+        self._stories[record.order_id] = story
+        self._by_ib_id[record.ib_order_id] = record.order_id
+        if record.perm_id:
+            self._by_perm[record.perm_id] = record.order_id
+        for execution in self._history.find_executions(record.order_id):
+            story.restore(execution)
+            self._by_exec[execution.exec_id] = record.order_id
+        self._settle(story)
+        return story
+
+    def _forget(self, order_id: str) -> None:
+        story = self._stories.pop(order_id)
+        self._ended.pop(order_id, None)
+        self._waiting.pop(order_id, None)
+        self._by_ib_id.pop(story.record.ib_order_id, None)
+        self._by_perm.pop(story.record.perm_id, None)
+        for execution in story.executions.values():
+            self._by_exec.pop(execution.exec_id, None)
+
+    def _find(self, *, order_id: str = "", perm_id: int = 0, ib_order_id: int = 0) -> Story | None:
+        if perm_id:
+            order_id = self._by_perm.get(perm_id, "")
+        elif ib_order_id:
+            order_id = self._by_ib_id.get(ib_order_id, "")
+        if order_id in self._stories:
+            return self._stories[order_id]
+        record = self._history.find_order(order_id=order_id, perm_id=perm_id, ib_order_id=ib_order_id)
+        if record is None:
+            return None
+        return self._stories.get(record.order_id) or self._remember(record)
+
+    def _whose(self, report: StatusReport | OpenOrderReport | ExecutionReport | CompletedOrderReport) -> Story | None:
+        """IB's order id comes last, and only with our client id: gateways have given it to another order."""
+        order_ref = "" if isinstance(report, StatusReport) else report.order_ref
+        story = self._find(order_id=order_ref) if order_ref else None
+        if story is None and report.perm_id:
+            story = self._find(perm_id=report.perm_id)
+        if story is None and not order_ref and not isinstance(report, CompletedOrderReport):
+            ours = report.client_id == self._client_id and report.ib_order_id > 0
+            story = self._find(ib_order_id=report.ib_order_id) if ours else None
+        return story
+
+    def _has_perm_id(self, story: Story, perm_id: int, effects: Effects) -> bool:
+        """Learn the permanent id, or refuse a report that carries another one."""
+        record = story.record
+        if perm_id and not record.perm_id:
+            record.perm_id = perm_id
+            self._by_perm[perm_id] = record.order_id
+            effects.keep(record)
+        if perm_id and record.perm_id != perm_id:
+            effects.notes.append(
+                f"{record.order_id} has the permanent id {record.perm_id}: a report with {perm_id} is ignored"
+            )
+            return False
+        return True
+
+
+def _tell_story(
+    story: Story,
+    report: StatusReport | OpenOrderReport | ExecutionReport | CompletedOrderReport,
+    now: float,
+    effects: Effects,
+) -> None:
+    match report:
+        case StatusReport():
+            story.on_status(report.status, report.why_held, now, effects)
+        case OpenOrderReport():
+            story.on_open_order(report, now, effects)
+        case ExecutionReport():
+            story.on_execution(report, now, effects)
+        case CompletedOrderReport():
+            story.on_completed(report, now, effects)
+
+
+def _ids(record: OrderRecord) -> dict[str, Any]:
+    return {"order_id": record.order_id, "strategy_id": record.strategy_id}

@@ -1,0 +1,256 @@
+"""The executor's rim: the links to the breaker on one side, the engine on the other.
+
+One task hears the breaker, one keeps the time; both end in the same few synchronous steps, so nothing can
+come between an order's last look and its bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+import zmq.asyncio
+from loguru import logger
+
+from orderfuse import links
+from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode, encode
+from orderfuse.ibfields import InvalidFields
+from orderfuse.messages import Fenced, Invalid, Joined, NotPlaced, Place, ToExecutor
+from orderfuse.settings import Settings
+from services.executor import session as dispatch
+from services.executor.connection import IBConnectionManager
+from services.executor.engine import OrderExecutionEngine
+from services.executor.journal import JournalError
+from services.executor.last_look import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, last_look
+from services.executor.session import Session
+from services.executor.tasks import until_one_ends
+
+# Fine enough for the lease (100 ms) and the pacing (22 ms a message).
+TICK_SECS = 0.01
+# Feedback is sent again in pieces, so that orders and fences are served in between.
+RESEND_CHUNK = 200
+# Messages of the breaker taken before orders are written: more than a window and all that goes with it.
+MAX_AT_ONCE = 100
+
+
+class ExecutorLoop:
+    """The running executor.
+
+    Args:
+        settings: where the breaker is, how wide the window.
+        connection: the gateway.
+        engine: writes orders and tells facts.
+    """
+
+    def __init__(self, settings: Settings, connection: IBConnectionManager, engine: OrderExecutionEngine) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._engine = engine
+        self._journal = engine.journal
+        self._clock = connection.clock
+        self._session = Session(
+            executor_id=str(uuid.uuid4()),
+            journal_id=self._journal.journal_id,
+            inbox_limit=settings.dispatch.window,
+            first_nonce=secrets.randbits(48),
+        )
+        self._context: zmq.asyncio.Context | None = None
+        self._dispatch: Any = None
+        self._feedback: Any = None
+        self._resend_from: int | None = None
+        self._feedback_first = 1
+        self._dropped = 0
+        engine.on_feedback = self._send_feedback
+        engine.on_change = self._tick
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            SettingsError: a link cannot be used.
+            AccountRefused, JournalMismatch: the gateway or the journal is not the one to trade with.
+        """
+        self._context = zmq.asyncio.Context()
+        plain = zmq.Context(self._context)
+        try:
+            self._dispatch = links.connect(self._context, self._settings, "dispatch")
+            # A plain socket: its send either takes the bytes at once or says no.
+            self._feedback = links.connect(plain, self._settings, "feedback")
+            tasks = {asyncio.create_task(run()) for run in (self._connection.run, self._hear, self._keep_time)}
+            await until_one_ends(tasks)
+        finally:
+            for link in (self._dispatch, self._feedback):
+                if link is not None:
+                    link.close()
+            self._context.term()
+
+    # -- two tasks ----------------------------------------------------------------------------------------
+
+    async def _hear(self) -> None:
+        while True:
+            self._take_frames(await self._dispatch.recv_multipart())
+            # First all that has come, then the orders: a fence must not wait behind orders that it voids.
+            for _ in range(MAX_AT_ONCE):
+                more = self._dispatch.recv_multipart(flags=zmq.DONTWAIT)
+                if not more.done() or more.exception() is not None:
+                    break
+                self._take_frames(more.result())
+            self._write_what_may()
+
+    def _take_frames(self, frames: list[bytes]) -> None:
+        if len(frames) != 1:
+            self._drop(f"{len(frames)} frames instead of one")
+            return
+        try:
+            message: ToExecutor = decode(frames[0], ToExecutor, limit=MAX_REPLY_BYTES)
+        except DecodeError as error:
+            self._drop(error.reason)
+            return
+        self._perform(self._session.take(message, self._clock()))
+
+    async def _keep_time(self) -> None:
+        while True:
+            self._tick()
+            self._write_what_may()
+            self._resend_some()
+            await asyncio.sleep(TICK_SECS)
+
+    def _tick(self) -> None:
+        if self._dispatch is not None and not self._dispatch.closed:
+            if not self._session.joined:
+                # What a breaker must know that is greeted now; a journal that cannot be read says so elsewhere.
+                with contextlib.suppress(JournalError):
+                    self._feedback_first, _ = self._journal.feedback_range()
+            gateway = self._engine.gateway_status()
+            self._perform(self._session.tick(self._clock(), gateway, self._feedback_first))
+
+    def _drop(self, why: str) -> None:
+        self._dropped += 1
+        if self._dropped & (self._dropped - 1) == 0:
+            logger.error("a message of the breaker is dropped ({} so far): {}", self._dropped, why)
+
+    # -- orders -------------------------------------------------------------------------------------------
+
+    def _write_what_may(self) -> None:
+        """Judge the orders of the inbox in their order, until one has to wait."""
+        inbox = self._session.inbox
+        while inbox:
+            waiting = inbox[0]
+            place = waiting.place
+            match last_look(place, waiting.received_at, self._surroundings(place.order_id)):
+                case Wait():
+                    return
+                case Refuse(fact):
+                    inbox.popleft()
+                    self._engine.tell(fact, "neutral")
+                case AlreadyPlaced():
+                    inbox.popleft()
+                    self._tell_again(place.order_id)
+                case WriteNow():
+                    inbox.popleft()
+                    self._write(place)
+
+    def _surroundings(self, order_id: str) -> Surroundings:
+        now = self._clock()
+        engine, connection, session = self._engine, self._connection, self._session
+        gateway = engine.gateway_status()
+        return Surroundings(
+            now=now,
+            fence=session.fence,
+            lease_until=session.lease_until,
+            known=engine.ledger.knows(order_id),
+            usable=gateway.usable,
+            detail=gateway.detail,
+            window_free=engine.ledger.window_used(now) < self._settings.dispatch.window,
+            buffer_empty=connection.buffer_empty,
+            token_free=connection.pacer.free(now),
+        )
+
+    def _write(self, place: Place) -> None:
+        try:
+            checked = self._engine.check(place)
+        except InvalidFields as error:
+            invalid = Invalid(order_id=place.order_id, strategy_id=place.strategy_id, reason=str(error)[:500])
+            self._engine.tell(invalid, "neutral")
+            return
+        self._engine.write(checked, self._still_permitted(place))
+
+    def _still_permitted(self, place: Place) -> Callable[[], NotPlaced | None]:
+        """The disk may have taken longer than the lease lasts."""
+
+        def permit() -> NotPlaced | None:
+            late = self._clock() - self._session.lease_until
+            if late < 0:
+                return None
+            reason = "the breaker's lease ran out while the journal was written"
+            return NotPlaced(order_id=place.order_id, strategy_id=place.strategy_id, code="lease", reason=reason)
+
+        return permit
+
+    def _tell_again(self, order_id: str) -> None:
+        """An order that has been on its way to IB is never written again; what is known of it is told again."""
+        logger.error("{}: handed over again, but it was on its way to IB before; not written", order_id)
+        for seq, payload in self._journal.feedback_of(order_id):
+            self._send_feedback(seq, payload)
+
+    # -- what the session wants ---------------------------------------------------------------------------
+
+    def _perform(self, effects: list[dispatch.Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case dispatch.Send(message):
+                    self._send(encode(message))
+                case dispatch.Tell(fact):
+                    self._engine.tell(fact, "neutral")
+                case dispatch.Resend(after_seq):
+                    under_way = self._resend_from
+                    self._resend_from = after_seq if under_way is None else min(under_way, after_seq)
+                    # At once, as far as it goes: what is told from now on need not be told twice.
+                    self._resend_some()
+                case dispatch.AnswerWelcome(doubtful, fence):
+                    known = [order_id for order_id in doubtful if self._engine.ledger.knows(order_id)]
+                    executor_id = self._session.executor_id
+                    self._send(encode(Joined(executor_id=executor_id, fence=fence, known=known)))
+                case dispatch.AnswerFence(fence):
+                    written = self._engine.ledger.unanswered()
+                    executor_id = self._session.executor_id
+                    self._send(encode(Fenced(executor_id=executor_id, fence=fence, written=written)))
+                    logger.info("fence {} taken; written and unanswered: {}", fence, written or "nothing")
+                case dispatch.CancelAtIB(order_id, request_id):
+                    self._engine.cancel(order_id, request_id)
+                case dispatch.CancelAll(reason):
+                    self._engine.cancel_all(reason)
+                case dispatch.Note(text):
+                    logger.info("{}", text)
+
+    def _send(self, data: bytes) -> None:
+        sent = self._dispatch.send(data, zmq.DONTWAIT)
+        # Done at once, one way or the other. Without a breaker it is void: it will be greeted anew.
+        error = sent.exception() if sent.done() else None
+        if error is not None and not isinstance(error, zmq.Again):
+            raise error
+
+    def _send_feedback(self, seq: int, payload: bytes) -> None:
+        if self._feedback is None or self._feedback.closed:
+            return
+        # What the link does not take stays in the journal: each lease says what the breaker has got.
+        with contextlib.suppress(zmq.Again):
+            self._feedback.send(payload, zmq.DONTWAIT)
+        self._session.on_feedback_sent(seq, self._clock())
+
+    def _resend_some(self) -> None:
+        if self._resend_from is None:
+            return
+        try:
+            rows = self._journal.feedback_after(self._resend_from, RESEND_CHUNK)
+        except JournalError as error:
+            logger.error("feedback cannot be sent again: {}", error)
+            return
+        for seq, payload in rows:
+            self._send_feedback(seq, payload)
+        self._resend_from = rows[-1][0] if len(rows) == RESEND_CHUNK else None

@@ -1,0 +1,107 @@
+"""What the ledger remembers of an order, and what a step of it brings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from orderfuse.messages import Fact, Outcome
+
+# How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process.
+Ended = Literal["", "filled", "cancelled", "rejected", "not_placed"]
+
+
+@dataclass(slots=True)
+class OrderRecord:
+    """What is known of one order, and all of it that a restart needs.
+
+    Attributes:
+        written: its bytes have left for IB. After a crash it may be False for an order that IB has.
+        answered: IB has said anything about it.
+        counted: the outcome that the circuits have got; a success after a failure never counts.
+        cancel_asked, cancel_sent: somebody wants it cancelled; the cancel has left for IB.
+    """
+
+    order_id: str
+    strategy_id: str
+    ib_order_id: int
+    quantity: float
+    tif: str = ""
+    combo: bool = False
+    placed_ns: int = 0
+    perm_id: int = 0
+    written: bool = False
+    answered: bool = False
+    accepted: bool = False
+    counted: Literal["", "success", "failure", "neutral"] = ""
+    status: str = ""
+    ended: Ended = ""
+    cancel_asked: bool = False
+    cancel_sent: bool = False
+    cancel_request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One execution as it stands. A correction has the same base and a higher revision.
+
+    Attributes:
+        counts: False for the leg of a combo: only the combo's own executions fill the order.
+        commission: its commission has been told.
+    """
+
+    exec_id: str
+    order_id: str
+    shares: float
+    price: float
+    counts: bool = True
+    commission: bool = False
+
+
+def split_exec_id(exec_id: str) -> tuple[str, int]:
+    """An execution's id without its revision, and the revision: `0000e0d5.6596b0d2.01.01` has revision 1."""
+    base, dot, revision = exec_id.rpartition(".")
+    if not dot or not base or not revision.isdigit():
+        return exec_id, 0
+    return base, int(revision)
+
+
+class History(Protocol):
+    """Where orders are found that have left the memory."""
+
+    def find_order(self, *, order_id: str = "", perm_id: int = 0, ib_order_id: int = 0) -> OrderRecord | None:
+        """The order with this id; one of the three is given."""
+
+    def find_executions(self, order_id: str) -> list[Execution]:
+        """The executions of this order."""
+
+    def find_execution(self, exec_id: str) -> Execution | None:
+        """The execution with this id."""
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a step brings: facts in their order, and what the journal must keep together with them.
+
+    Attributes:
+        look_up: IB must be asked for its open orders, executions and completed orders.
+        notes: for the log.
+    """
+
+    facts: list[tuple[Fact, Outcome | None]] = field(default_factory=list)
+    orders: dict[str, OrderRecord] = field(default_factory=dict)
+    executions: list[Execution] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    look_up: bool = False
+
+    def tell(self, record: OrderRecord, fact: Fact, outcome: Outcome | None = None) -> None:
+        """A fact about an order, whose record has changed with it."""
+        self.facts.append((fact, outcome))
+        self.keep(record)
+
+    def keep(self, record: OrderRecord) -> None:
+        """The record has changed."""
+        self.orders[record.order_id] = record
+
+    def __bool__(self) -> bool:
+        return bool(self.facts or self.orders or self.executions or self.notes or self.look_up)

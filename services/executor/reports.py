@@ -1,0 +1,125 @@
+"""What IB reported, as frozen structs: the words of ib_insync end here.
+
+A report is a raw fact. What it means is decided in `outcomes` and `ledger`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """`orderStatus`. It carries no `orderRef`: it is matched by the permanent id or IB's order id."""
+
+    ib_order_id: int
+    status: str
+    filled: float
+    remaining: float
+    perm_id: int
+    client_id: int
+    why_held: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrderReport:
+    """`openOrder`."""
+
+    ib_order_id: int
+    perm_id: int
+    client_id: int
+    order_ref: str
+    account: str
+    status: str
+    quantity: float
+    warning: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionReport:
+    """`execDetails`: one fill, or the correction of one."""
+
+    ib_order_id: int
+    perm_id: int
+    client_id: int
+    order_ref: str
+    account: str
+    exec_id: str
+    shares: float
+    price: float
+    sec_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommissionReport:
+    """`commissionReport`. `realized_pnl` is None where IB says nothing."""
+
+    exec_id: str
+    commission: float
+    currency: str
+    realized_pnl: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedOrderReport:
+    """`completedOrder`: an order of today that is over. IB gives neither its order id nor its client id."""
+
+    perm_id: int
+    order_ref: str
+    account: str
+    status: str
+    completed_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReport:
+    """`error`. `req_id` is an order's id, a request's id, or -1 for the system."""
+
+    req_id: int
+    code: int
+    text: str
+
+
+OrderReport = StatusReport | OpenOrderReport | ExecutionReport | CommissionReport | CompletedOrderReport | ErrorReport
+
+
+@dataclass(frozen=True, slots=True)
+class NextOrderId:
+    """`nextValidId`."""
+
+    ib_order_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """`managedAccounts`."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnd:
+    """The last message of a request: `open_orders`, `executions`, `completed_orders` or `current_time`."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message that the decoder could not read: something happened at IB that nobody here knows.
+
+    Attributes:
+        order_ref: the order that it is about, if that much could be read; None if not.
+    """
+
+    message_id: int
+    text: str
+    order_ref: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The connection is gone."""
+
+
+Report = OrderReport | NextOrderId | Accounts | RequestEnd | Unreadable | Closed

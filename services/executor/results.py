@@ -1,0 +1,99 @@
+"""What facts mean to a caller of the engine, and the line that they leave in the log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from loguru import logger
+
+from orderfuse.messages import (
+    Accepted,
+    CancelFailed,
+    Cancelled,
+    Commission,
+    Expired,
+    Fact,
+    Filled,
+    Invalid,
+    NotPlaced,
+    Outcome,
+    Rejected,
+    Tripped,
+    Unknown,
+    Working,
+    Written,
+)
+
+Status = Literal["accepted", "filled", "cancelled", "rejected", "unknown", "invalid", "expired", "not_placed"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """What became of an order, as far as IB has said.
+
+    Attributes:
+        order_id: the order.
+        status: `accepted`: IB has it and works it; `unknown`: no answer in time, it may be at IB;
+            `invalid`, `expired`, `not_placed`: nothing went to IB.
+        ib_order_id, perm_id: IB's ids, 0 if there are none.
+        filled: quantity executed so far.
+        avg_price: of what is filled; 0 without a fill.
+        ib_code: IB's error code, 0 without one.
+        reason: for people; empty if all is well.
+    """
+
+    order_id: str
+    status: Status
+    ib_order_id: int = 0
+    perm_id: int = 0
+    filled: float = 0.0
+    avg_price: float = 0.0
+    ib_code: int = 0
+    reason: str = ""
+
+
+def status_of(fact: Fact) -> Status:
+    """What a decisive fact makes of an order."""
+    match fact:
+        case Filled(done=True):
+            return "filled"
+        case Cancelled():
+            return "cancelled"
+        case Rejected():
+            return "rejected"
+        case Unknown():
+            return "unknown"
+        case NotPlaced():
+            return "not_placed"
+        case Invalid():
+            return "invalid"
+        case Expired():
+            return "expired"
+        case _:
+            return "accepted"
+
+
+def log_fact(fact: Fact, outcome: Outcome | None) -> None:
+    """One line for each fact that matters to a person."""
+    match fact:
+        case Written() | Working():
+            return
+        case Tripped():
+            logger.critical("trip: IB said {} {}", fact.ib_code, fact.reason)
+        case Accepted():
+            logger.info("{}: accepted by IB ({}), permanent id {}", fact.order_id, fact.status, fact.perm_id)
+        case Filled():
+            logger.info(
+                "{}: filled {:g} at {:g}, {:g} remaining", fact.order_id, fact.shares, fact.price, fact.remaining
+            )
+        case Commission():
+            logger.info("{}: commission {:g} {}", fact.order_id, fact.commission, fact.currency)
+        case Rejected():
+            logger.warning("{}: rejected by IB: {} {} ({})", fact.order_id, fact.ib_code, fact.reason, outcome)
+        case Cancelled() | CancelFailed() | NotPlaced() | Invalid():
+            logger.info("{}: {}: {}", fact.order_id, type(fact).__name__, fact.reason)
+        case Expired():
+            logger.info("{}: expired after {} ms", fact.order_id, fact.age_ms)
+        case Unknown():
+            logger.warning("{}: unknown whether IB has it", fact.order_id)

@@ -1,0 +1,272 @@
+"""What the breaker and the executor say to each other on `dispatch`: hello, lease, fence, orders. Pure.
+
+Messages of the breaker and the time go in; what to do comes out. The loop does it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from orderfuse.messages import (
+    CancelOrder,
+    Fence,
+    FromExecutor,
+    GatewayStatus,
+    GlobalCancel,
+    Hello,
+    Lease,
+    LeaseRequest,
+    NotPlaced,
+    NotWelcome,
+    Place,
+    ResendFeedback,
+    ToExecutor,
+    Welcome,
+)
+
+# Without an answer for so long, the breaker is taken for gone, and the next one must be greeted.
+SILENCE_SECS = 0.5
+HELLO_EVERY_SECS = 0.25
+LEASE_EVERY_SECS = 0.1
+# Ten seconds of requests: an answer that comes later could not extend anything.
+MAX_REQUESTS_OUT = 100
+# The breaker names in each lease what feedback it has; what it lacks for so long was lost on the way.
+RESEND_AFTER_SECS = 1.0
+NO_FENCE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this to the breaker."""
+
+    message: FromExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Journal this fact and send it as feedback: the order will not be placed."""
+
+    fact: NotPlaced
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Send journaled feedback again, from behind this number."""
+
+    after_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerWelcome:
+    """Answer `Joined` with those of these orders that the journal knows."""
+
+    doubtful: list[str]
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFence:
+    """Answer `Fenced` with what is written and unanswered."""
+
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAtIB:
+    """Cancel this order, which is not in the inbox."""
+
+    order_id: str
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAll:
+    """Cancel everything at IB."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """For the log."""
+
+    text: str
+
+
+Effect = Send | Tell | Resend | AnswerWelcome | AnswerFence | CancelAtIB | CancelAll | Note
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An order in the inbox, and when it came (monotonic seconds)."""
+
+    place: Place
+    received_at: float
+
+
+@dataclass(slots=True)
+class Session:
+    """The executor's side of `dispatch`.
+
+    Args:
+        executor_id: this process.
+        journal_id: its journal.
+        inbox_limit: orders that may wait for their turn; more are refused.
+        first_nonce: anything that an earlier process did not use.
+    """
+
+    executor_id: str
+    journal_id: str
+    inbox_limit: int
+    first_nonce: int
+    fence: int = NO_FENCE
+    lease_until: float = 0.0
+    joined: bool = False
+    inbox: deque[Waiting] = field(default_factory=deque)
+    _nonce: int = 0
+    _asked: dict[int, float] = field(default_factory=dict)
+    _answered_at: float = 0.0
+    _hello_at: float = float("-inf")
+    _asked_at: float = float("-inf")
+    _told_status: GatewayStatus | None = None
+    _feedback_sent: int = 0
+    _feedback_sent_at: float = 0.0
+    _refused_told: str = ""
+
+    def tick(self, now: float, gateway: GatewayStatus, feedback_first: int) -> list[Effect]:
+        """Let time pass: say hello until welcome, then ask for the lease."""
+        effects: list[Effect] = []
+        if self.joined and now - self._answered_at > SILENCE_SECS:
+            self.joined = False
+            effects.append(Note("the breaker is silent; no order is placed until it is back"))
+        if not self.joined:
+            if now - self._hello_at >= HELLO_EVERY_SECS:
+                self._hello_at = now
+                hello = Hello(
+                    executor_id=self.executor_id,
+                    journal_id=self.journal_id,
+                    gateway=gateway,
+                    feedback_first=feedback_first,
+                )
+                effects.append(Send(hello))
+        elif now - self._asked_at >= LEASE_EVERY_SECS or gateway != self._told_status:
+            effects.append(Send(self._lease_request(now, gateway)))
+        return effects
+
+    def take(self, message: ToExecutor, now: float) -> list[Effect]:
+        """Take one message of the breaker."""
+        match message:
+            case Welcome():
+                return self._on_welcome(message, now)
+            case NotWelcome(reason=reason):
+                return self._on_not_welcome(reason)
+            case Lease():
+                return self._on_lease(message, now)
+            case Fence(fence=fence):
+                return [*self._raise_fence(fence), AnswerFence(self.fence)]
+            case Place():
+                return self._on_place(message, now)
+            case CancelOrder(order_id=order_id, request_id=request_id):
+                return self._on_cancel(order_id, request_id)
+            case GlobalCancel(reason=reason):
+                return [CancelAll(reason)]
+            case ResendFeedback(after_seq=after_seq):
+                return [Resend(after_seq)]
+            case _:
+                assert_never(message)
+
+    def on_feedback_sent(self, seq: int, now: float) -> None:
+        """Feedback up to this number was handed to the link."""
+        self._feedback_sent = max(self._feedback_sent, seq)
+        self._feedback_sent_at = now
+
+    def _on_welcome(self, message: Welcome, now: float) -> list[Effect]:
+        self.joined = True
+        self._answered_at = now
+        self._refused_told = ""
+        # Leases of before are void: their answers come from a breaker that has forgotten us.
+        self._asked.clear()
+        self.lease_until = 0.0
+        self._asked_at = float("-inf")
+        effects = self._refuse_inbox("fenced", "the breaker has just taken this executor in")
+        effects += self._raise_fence(message.fence)
+        effects.append(Note(f"the breaker took this executor in, fence {self.fence}"))
+        effects.append(Resend(message.feedback_after))
+        effects.append(AnswerWelcome(message.doubtful, self.fence))
+        return effects
+
+    def _on_not_welcome(self, reason: str) -> list[Effect]:
+        effects: list[Effect] = []
+        if self.joined or reason != self._refused_told:
+            effects.append(Note(f"the breaker does not take this executor: {reason}"))
+        self.joined = False
+        self.lease_until = 0.0
+        self._refused_told = reason
+        return [*effects, *self._refuse_inbox("lease", "the breaker does not take this executor")]
+
+    def _on_lease(self, message: Lease, now: float) -> list[Effect]:
+        asked_at = self._asked.pop(message.nonce, None)
+        if asked_at is None or not self.joined:
+            return []
+        self._answered_at = now
+        effects: list[Effect] = []
+        if message.fence > self.fence:
+            # Its own message was lost; the lease says as much.
+            effects = [*self._raise_fence(message.fence), AnswerFence(message.fence)]
+        elif message.fence == self.fence:
+            self.lease_until = max(self.lease_until, asked_at + message.lease_ms / 1000)
+        overdue = now - self._feedback_sent_at >= RESEND_AFTER_SECS
+        if message.feedback_taken < self._feedback_sent and overdue:
+            self._feedback_sent_at = now
+            effects.append(Resend(message.feedback_taken))
+        return effects
+
+    def _on_place(self, place: Place, now: float) -> list[Effect]:
+        if not self.joined:
+            return [_refuse(place, "lease", "the breaker has not taken this executor in")]
+        if len(self.inbox) >= self.inbox_limit:
+            return [_refuse(place, "undelivered", f"the executor's inbox holds {self.inbox_limit} orders")]
+        self.inbox.append(Waiting(place, now))
+        return []
+
+    def _on_cancel(self, order_id: str, request_id: str | None) -> list[Effect]:
+        for waiting in self.inbox:
+            if waiting.place.order_id == order_id:
+                self.inbox.remove(waiting)
+                return [_refuse(waiting.place, "cancelled", "cancelled before it was written")]
+        return [CancelAtIB(order_id, request_id)]
+
+    def _raise_fence(self, fence: int) -> list[Effect]:
+        if fence == self.fence:
+            return []
+        if fence < self.fence:
+            return [Note(f"the breaker's fence went back from {self.fence} to {fence}: its orders are refused")]
+        self.fence = fence
+        return self._refuse_inbox("fenced", f"the fence is {fence} now")
+
+    def _refuse_inbox(self, code: str, reason: str) -> list[Effect]:
+        refused: list[Effect] = [_refuse(waiting.place, code, reason) for waiting in self.inbox]
+        self.inbox.clear()
+        return refused
+
+    def _lease_request(self, now: float, gateway: GatewayStatus) -> LeaseRequest:
+        self._nonce += 1
+        nonce = self.first_nonce + self._nonce
+        self._asked[nonce] = now
+        if len(self._asked) > MAX_REQUESTS_OUT:
+            del self._asked[next(iter(self._asked))]
+        self._asked_at, self._told_status = now, gateway
+        return LeaseRequest(executor_id=self.executor_id, nonce=nonce, gateway=gateway)
+
+
+def _refuse(place: Place, code: str, reason: str) -> Tell:
+    return Tell(
+        NotPlaced(
+            order_id=place.order_id,
+            strategy_id=place.strategy_id,
+            code=code,  # type: ignore[arg-type]  # one of NotPlacedCode at every call
+            reason=reason,
+        )
+    )

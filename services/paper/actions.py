@@ -1,0 +1,130 @@
+"""What happens when the time of an `Action` has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from loguru import logger
+
+from services.paper.faults import (
+    Action,
+    Disconnect,
+    FillOrders,
+    Liquidity,
+    MarginValues,
+    Midnight,
+    MovePrice,
+    Notice,
+    ReadOnly,
+    Restart,
+    fields_of,
+    kind_of,
+    text_for,
+)
+from services.paper.orders import CONTRACT_FIELDS, Order
+
+if TYPE_CHECKING:
+    from services.paper.gateway import PaperGateway
+
+PORT_RESET = 1300
+_MARGIN_NAMES = {
+    "excess_liquidity": "ExcessLiquidity",
+    "available_funds": "AvailableFunds",
+    "net_liquidation": "NetLiquidation",
+    "cushion": "Cushion",
+}
+
+
+def act(gateway: PaperGateway, action: Action, now: float) -> None:
+    """Do what a fault says, now."""
+    logger.info("fault: {} {}", kind_of(action), fields_of(action))
+    _ACTIONS[type(action)](gateway, action, now)
+    gateway.desk.flush()
+
+
+def is_ready(gateway: PaperGateway, action: Action) -> bool:
+    """Tell whether what an action waits for, beside its time, is there."""
+    return not (isinstance(action, FillOrders) and action.away) or any(_matching(gateway, action))
+
+
+def _notice(gateway: PaperGateway, action: Notice, _now: float) -> None:
+    text = text_for(action.code, action.text)
+    gateway.desk.tell_all("error", action.client_id, id=-1, code=action.code, text=text)
+    if action.code == PORT_RESET:
+        gateway.cut_clients("fin", action.client_id)
+
+
+def _disconnect(gateway: PaperGateway, action: Disconnect, _now: float) -> None:
+    gateway.cut_clients(action.how, action.client_id, action.for_ms / 1000)
+
+
+def _restart(gateway: PaperGateway, action: Restart, _now: float) -> None:
+    gateway.exchange.book.roll_back_ids(action.roll_back_ids)
+    gateway.rewrite_state()
+    gateway.restart(action.down_ms / 1000)
+
+
+def _midnight(gateway: PaperGateway, action: Midnight, now: float) -> None:
+    gateway.desk.perform(gateway.exchange.end_day(now, day_orders=action.day_orders))
+    gateway.rewrite_state()
+
+
+def _read_only(gateway: PaperGateway, action: ReadOnly, _now: float) -> None:
+    gateway.desk.read_only = action.active
+
+
+def _price(gateway: PaperGateway, action: MovePrice, _now: float) -> None:
+    gateway.move_price(action.symbol, action.price, sec_type=action.sec_type, currency=action.currency)
+
+
+def _liquidity(gateway: PaperGateway, action: Liquidity, _now: float) -> None:
+    exchange = gateway.exchange
+    exchange.set_available_size(exchange.instrument(contract_of(action)), action.size)
+
+
+def contract_of(fault: MovePrice | Liquidity) -> dict[str, str]:
+    """Return the contract fields that a fault names."""
+    named = {"symbol": fault.symbol, "secType": fault.sec_type, "currency": fault.currency}
+    return {**dict.fromkeys(CONTRACT_FIELDS, ""), **named}
+
+
+def _margin(gateway: PaperGateway, action: MarginValues, _now: float) -> None:
+    given = {name: getattr(action, field) for field, name in _MARGIN_NAMES.items()}
+    forced = {name: value for name, value in given.items() if value is not None}
+    gateway.desk.accounts.forced = forced
+    gateway.exchange.forced_funds = forced.get("AvailableFunds")
+    gateway.desk.push_account()
+
+
+def _fill(gateway: PaperGateway, action: FillOrders, now: float) -> None:
+    for order in list(_matching(gateway, action)):
+        shares = min(order.remaining, action.shares or order.remaining)
+        market = gateway.exchange.market(order.instrument)
+        price = action.price if action.price is not None else order.limit_price or market.far_side(order)
+        if shares == order.remaining:
+            market.forget(order)
+        gateway.desk.perform(gateway.exchange.fill(order, shares, price, now))
+
+
+def _matching(gateway: PaperGateway, action: FillOrders) -> Iterable[Order]:
+    for order in gateway.exchange.open_orders():
+        if (
+            order.ticket.order_ref.startswith(action.order_ref)
+            and action.symbol in ("", order.instrument.symbol)
+            and not (action.away and order.ticket.client_id in gateway.desk.sessions)
+        ):
+            yield order
+
+
+_ACTIONS: dict[type[Action], Callable[[PaperGateway, Any, float], None]] = {
+    Notice: _notice,
+    Disconnect: _disconnect,
+    Restart: _restart,
+    Midnight: _midnight,
+    ReadOnly: _read_only,
+    MarginValues: _margin,
+    FillOrders: _fill,
+    MovePrice: _price,
+    Liquidity: _liquidity,
+}

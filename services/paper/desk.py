@@ -1,0 +1,305 @@
+"""What the gateway answers: every request of the protocol that is served, and what is told unasked."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from services.paper import render, strikes
+from services.paper.accounts import AccountDesk
+from services.paper.board import FaultBoard
+from services.paper.clock import local_midnight, parse_time
+from services.paper.effects import Cut, Pause, Step, client_of, order_ref_of, status_told
+from services.paper.exchange import ACCOUNT, Exchange
+from services.paper.fault_texts import TEXTS
+from services.paper.faults import DuplicateMessages, LateMessages, OmitMessages
+from services.paper.orders import Execution, read_int, read_ticket
+from services.paper.prices import PriceDesk
+from services.paper.sessions import Session, tell
+from services.paper.wire import Fields
+
+# What a real gateway says of its farms right after a client has connected.
+FARM_CODES = (2104, 2106, 2158)
+CLIENT_ID_IN_USE = "Unable to connect as the client id is already in use. Retry with a unique client id."
+READ_ONLY = "Error validating request.-'bW' : cause - The API interface is currently in Read-Only mode."
+# What a read-only API does not serve. The fields that name what is refused; "" for a request without an id.
+_NOT_READ_ONLY = {
+    "placeOrder": "orderId",
+    "cancelOrder": "orderId",
+    "reqGlobalCancel": "",
+    "reqOpenOrders": "",
+    "reqAutoOpenOrders": "",
+    "reqCompletedOrders": "",
+}
+# IB's own limit of API clients; here those still in their handshake count too.
+MAX_CONNECTIONS = 32
+_AT_ONCE = (0.0,)
+
+
+class PaperDesk:
+    """Serves sessions from one exchange.
+
+    Args:
+        exchange: The book.
+        faults: The armed faults.
+        ack_delay_secs: How long what the book says takes to reach the clients.
+        call_later: Calls a function after some seconds.
+        clock: Wall-clock seconds.
+        before_write: Called before anything is written to a client; False forbids it.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        faults: FaultBoard,
+        *,
+        ack_delay_secs: float = 0.0,
+        call_later: Callable[[float, Callable[[], None]], object],
+        clock: Callable[[], float] = time.time,
+        before_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self.exchange = exchange
+        self.faults = faults
+        self.accounts = AccountDesk(exchange, clock)
+        self.prices = PriceDesk(exchange)
+        self.connections: set[Session] = set()
+        self.sessions: dict[int, Session] = {}
+        self.account_changed = False
+        self.read_only = False
+        self.before_write = before_write
+        self.after_order: Callable[[], None] = lambda: None
+        self._clock = clock
+        self._ack_delay_secs = ack_delay_secs
+        self._call_later = call_later
+        self._with_output: list[Session] = []
+        self._handlers: dict[str, Callable[[Session, Fields], None]] = {
+            "placeOrder": self._place_order,
+            "cancelOrder": self._cancel_order,
+            "reqGlobalCancel": self._global_cancel,
+            "reqOpenOrders": self._open_orders,
+            "reqAllOpenOrders": self._all_open_orders,
+            "reqAutoOpenOrders": _nothing,
+            "reqCompletedOrders": self._completed_orders,
+            "reqExecutions": self._executions,
+            "reqIds": self._ids,
+            "reqCurrentTime": self._current_time,
+            "setServerLogLevel": _nothing,
+            "startApi": _nothing,
+            **self.accounts.handlers,
+            **self.prices.handlers,
+        }
+
+    # ------------------------------------------------------------ sessions
+
+    def admit(self, session: Session, client_id: int) -> bool:
+        """Take a startApi: make the session known, and say what a client waits for."""
+        if client_id in self.sessions or self.faults.for_connection(client_id) is not None:
+            session.say("error", id=-1, code=326, text=CLIENT_ID_IN_USE)
+            session.drop(f"client id {client_id} is in use")
+            return False
+        session.client_id = client_id
+        self.sessions[client_id] = session
+        self._unless_unanswered(session, "startApi", self._welcome)
+        return True
+
+    def _welcome(self, session: Session) -> None:
+        session.say("managedAccounts", accounts=ACCOUNT)
+        session.say("nextValidId", orderId=self.exchange.next_order_id(_client(session)))
+        for code in FARM_CODES:
+            session.say("error", id=-1, code=code, text=TEXTS[code])
+
+    def opened(self, session: Session) -> bool:
+        """Count a new connection; False if there are too many."""
+        if len(self.connections) >= MAX_CONNECTIONS:
+            return False
+        self.connections.add(session)
+        fault = self.faults.for_connection(None)
+        if fault is not None:
+            session.cut("stop_writing" if fault.how == "silent" else fault.how)
+        return True
+
+    def lost(self, session: Session) -> None:
+        """Forget a session that ended."""
+        self.connections.discard(session)
+        if session.client_id is not None and self.sessions.get(session.client_id) is session:
+            del self.sessions[session.client_id]
+
+    def has_output(self, session: Session) -> None:
+        """Note that a session has something to write."""
+        self._with_output.append(session)
+
+    def flush(self) -> None:
+        """Write what sessions have to say, one write each."""
+        sessions, self._with_output = self._with_output, []
+        for session in sessions:
+            session.flush()
+
+    def handle(self, session: Session, message: str, fields: Fields) -> None:
+        """Answer a request."""
+        if self.read_only and message in _NOT_READ_ONLY:
+            name = _NOT_READ_ONLY[message]
+            session.say("error", id=read_int(fields, name) if name else -1, code=321, text=READ_ONLY)
+            return
+        self._unless_unanswered(session, message, lambda session: self._handlers[message](session, fields))
+
+    def _unless_unanswered(self, session: Session, request: str, answer: Callable[[Session], None]) -> None:
+        fault = self.faults.for_request(request, _client(session))
+        if fault is None:
+            answer(session)
+        elif fault.late_ms:
+
+            def late() -> None:
+                if session.open:
+                    answer(session)
+                    self.flush()
+
+            self._call_later(fault.late_ms / 1000, late)
+
+    # ------------------------------------------------------------ what the book says
+
+    def perform(self, script: Iterable[Step]) -> None:
+        """Tell what happened to those it concerns, as far as they are connected."""
+        delay_secs = self._ack_delay_secs
+        for step in script:
+            if isinstance(step, Pause):
+                delay_secs += step.secs
+            elif isinstance(step, Cut):
+                self._cut(step, delay_secs)
+            else:
+                message, values = render.render(step)
+                self.account_changed = self.account_changed or message == "execDetails"
+                session = self.sessions.get(client_of(step))
+                if session is not None:
+                    session.tell(message, values, order_ref=order_ref_of(step), delay_secs=delay_secs)
+
+    def _cut(self, cut: Cut, delay_secs: float) -> None:
+        session = self.sessions.get(cut.client_id)
+        if session is None:
+            return
+        if delay_secs:
+            self._call_later(delay_secs, lambda: session.cut(cut.how))
+        else:
+            session.cut(cut.how)
+
+    def copies(self, session: Session, message: str, order_ref: str) -> Sequence[float]:
+        """Return after how many seconds each copy of a message leaves."""
+        number, delay_secs = 1, 0.0
+        struck = self.faults.for_message(message, session.client_id, order_ref)
+        if not struck:
+            return _AT_ONCE
+        for fault in struck:
+            match fault:
+                case OmitMessages():
+                    number = 0
+                case DuplicateMessages():
+                    number *= 2
+                case LateMessages():
+                    delay_secs += fault.ms / 1000
+        return [delay_secs] * number
+
+    def tick(self) -> None:
+        """Let the market move up to now, and tell prices to those who asked."""
+        self.perform(self.exchange.advance(self._clock()))
+        self.tell_prices()
+        self.flush()
+
+    def tell_prices(self) -> None:
+        """Tell each subscriber the prices that changed."""
+        self.prices.tell_prices(self.sessions.values())
+
+    def push_account(self) -> None:
+        """Tell subscribers what has changed in the account."""
+        self.account_changed = False
+        self.accounts.push(self.sessions.values())
+        self.flush()
+
+    def tell_all(self, message: str, client_id: int | None = None, /, **values: Any) -> None:
+        """Send a message to one client, or to all."""
+        for number, session in self.sessions.items():
+            if client_id in (None, number):
+                session.say(message, **values)
+        self.flush()
+
+    # ------------------------------------------------------------ orders
+
+    def _place_order(self, session: Session, fields: Fields) -> None:
+        ticket = read_ticket(_client(session), fields)
+        occasion = strikes.occasion_of_ticket(self.exchange, ticket)
+        struck = self.faults.for_order(occasion)
+        if struck:
+            self.perform(strikes.place(self.exchange, ticket, struck, self._clock()))
+        else:
+            self.perform(self.exchange.place(ticket, self._clock()))
+        if occasion.on == "new":
+            self.faults.order_seen()
+            self.after_order()
+
+    def _cancel_order(self, session: Session, fields: Fields) -> None:
+        client_id, order_id, now = _client(session), read_int(fields, "orderId"), self._clock()
+        struck = self.faults.for_order(strikes.occasion_of_cancel(self.exchange, client_id, order_id))
+        if struck:
+            self.perform(strikes.cancel(self.exchange, client_id, order_id, struck, now))
+        else:
+            self.perform(self.exchange.cancel(client_id, order_id, now))
+
+    def _global_cancel(self, _session: Session, _fields: Fields) -> None:
+        self.perform(self.exchange.cancel_all(self._clock()))
+
+    def _open_orders(self, session: Session, _fields: Fields) -> None:
+        self._tell_open_orders(session, session.client_id)
+
+    def _all_open_orders(self, session: Session, _fields: Fields) -> None:
+        self._tell_open_orders(session, None)
+
+    def _tell_open_orders(self, session: Session, client_id: int | None) -> None:
+        for order in self.exchange.open_orders(client_id):
+            tell(session, render.open_order(order, order.status))
+            tell(session, render.order_status(status_told(order, order.status)))
+        session.say("openOrderEnd")
+
+    def _completed_orders(self, session: Session, _fields: Fields) -> None:
+        for order in self.exchange.completed_orders(local_midnight(self._clock())):
+            tell(session, render.completed_order(order))
+        session.say("completedOrdersEnd")
+
+    def _executions(self, session: Session, fields: Fields) -> None:
+        request_id = read_int(fields, "reqId")
+        client_id = read_int(fields, "clientId")
+        since = max(local_midnight(self._clock()), parse_time(fields["time"]) or 0.0)
+        for execution in self.exchange.executions:
+            if execution.at >= since and _matches(execution, fields, client_id):
+                tell(session, render.execution_details(execution, request_id))
+                tell(session, render.commission_report(execution))
+        session.say("execDetailsEnd", reqId=request_id)
+
+    def _ids(self, session: Session, _fields: Fields) -> None:
+        session.say("nextValidId", orderId=self.exchange.next_order_id(_client(session)))
+
+    # ------------------------------------------------------------ the rest
+
+    def _current_time(self, session: Session, _fields: Fields) -> None:
+        session.say("currentTime", time=int(self._clock()))
+
+
+def _nothing(_session: Session, _fields: Fields) -> None:
+    """Take a request that has no answer and, here, no effect."""
+
+
+def _client(session: Session) -> int:
+    # Requests are only handed over after startApi.
+    assert session.client_id is not None  # noqa: S101
+    return session.client_id
+
+
+def _matches(execution: Execution, fields: Mapping[str, Any], client_id: int) -> bool:
+    order = execution.order
+    side = {"BUY": 1, "BOT": 1, "SELL": -1, "SLD": -1, "SSHORT": -1}.get(fields["side"].upper(), 0)
+    return (
+        client_id in (0, order.ticket.client_id)
+        and fields["account"] in ("", ACCOUNT)
+        and fields["symbol"] in ("", order.instrument.symbol)
+        and fields["secType"] in ("", order.instrument.sec_type)
+        and fields["exchange"] in ("", order.ticket.contract["exchange"], order.instrument.exchange)
+        and side in (0, order.sign)
+    )

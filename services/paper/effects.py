@@ -1,0 +1,110 @@
+"""What the book says happened, in the order in which a real gateway tells it. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.paper.orders import Execution, Order, Status
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrderTold:
+    """An openOrder for the owner, with the commission once it is known."""
+
+    order: Order
+    status: Status
+    with_commission: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StatusTold:
+    """An orderStatus for the owner."""
+
+    order: Order
+    status: Status
+    filled: float
+    remaining: float
+    average_price: float = 0.0
+    last_price: float = 0.0
+    why_held: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionTold:
+    """An unsolicited execDetails for the owner."""
+
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class CommissionTold:
+    """A commissionReport for the owner."""
+
+    execution: Execution
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorTold:
+    """An error for one client, about an order id."""
+
+    client_id: int
+    order_id: int
+    code: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewTold:
+    """The answer to a whatIf: what the order would do to the margin, in USD."""
+
+    order: Order
+    init_margin: tuple[float, float]  # before, after
+    maint_margin: tuple[float, float]
+    equity_with_loan: tuple[float, float]
+    commission: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """What follows in the script is told so much later."""
+
+    secs: float
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A client's connection breaks here; `how` as in the faults."""
+
+    client_id: int
+    how: str
+
+
+Effect = OpenOrderTold | StatusTold | ExecutionTold | CommissionTold | ErrorTold | PreviewTold
+Step = Effect | Pause | Cut
+
+
+def status_told(order: Order, status: Status) -> StatusTold:
+    """Return an orderStatus with the numbers of this moment: the order may be filled further before it is sent."""
+    return StatusTold(order, status, order.filled, order.remaining, order.average_price, order.last_price)
+
+
+def client_of(effect: Effect) -> int:
+    """Return the client that is told."""
+    match effect:
+        case ErrorTold():
+            return effect.client_id
+        case ExecutionTold() | CommissionTold():
+            return effect.execution.order.ticket.client_id
+        case _:
+            return effect.order.ticket.client_id
+
+
+def order_ref_of(effect: Effect) -> str:
+    """Return the reference of the order that is told about, "" for an error, which names none."""
+    match effect:
+        case ErrorTold():
+            return ""
+        case ExecutionTold() | CommissionTold():
+            return effect.execution.order.ticket.order_ref
+        case _:
+            return effect.order.ticket.order_ref

@@ -1,0 +1,390 @@
+"""Every fault that can be played, as data: one struct for each kind, and `KINDS`, the table of them.
+
+A fault says when it strikes, whom, and what happens; nothing here does it. Four families bite in four places:
+an `OrderFault` where an order is placed, changed or cancelled (before it is booked, or in what is told of it),
+a `MessageFault` where one message leaves, a `RequestFault` where a request or a connection comes in, and an
+`Action` whenever its time has come.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from services.paper.fault_texts import BEFORE_BOOKING, TEXTS
+from services.paper.layouts import REPLIES, REQUESTS
+from services.paper.wire import clean_text
+
+MAX_COUNT = 1_000_000
+Count = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
+Orders = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Secs = Annotated[float, Meta(ge=0, le=86_400)]
+Millis = Annotated[int, Meta(ge=0, le=600_000)]
+Code = Annotated[int, Meta(ge=1, le=99_999)]
+ClientId = Annotated[int, Meta(ge=0, le=999_999_999)]
+Text = Annotated[str, Meta(max_length=1000)]
+Word = Annotated[str, Meta(max_length=64)]
+Price = Annotated[float, Meta(ge=-1e9, le=1e9)]
+Size = Annotated[float, Meta(ge=0, le=1e9)]
+Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
+How = Literal["fin", "rst", "mid_frame", "stop_reading", "stop_writing"]
+if TYPE_CHECKING:
+    MessageName = str
+    RequestName = str
+else:
+    MessageName = Literal[tuple(sorted(REPLIES))]
+    RequestName = Literal[tuple(sorted(layout.name for layout in REQUESTS.values()))]
+
+
+class FaultError(Exception):
+    """A fault that cannot be played.
+
+    Attributes:
+        key: The field that is wrong, "" if it is the kind.
+    """
+
+    def __init__(self, reason: str, key: str = "") -> None:
+        super().__init__(reason)
+        self.key = key
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When: so many seconds, and so many further new orders, after it was armed."""
+
+    after_secs: Secs = 0.0
+    after_orders: Orders = 0
+
+
+class OrderFault(Fault, frozen=True, kw_only=True):
+    """Whom: the next `count` operations that match all that is given."""
+
+    count: Count = 1
+    on: Literal["new", "modify", "cancel"] = "new"
+    order_ref: Text = ""  # only orders whose reference begins with this
+    symbol: Word = ""
+    client_id: ClientId | None = None
+
+
+class MessageFault(Fault, frozen=True, kw_only=True):
+    """Whom: the next `count` messages of one name."""
+
+    message: MessageName
+    count: Count = 1
+    order_ref: Text = ""  # only messages about orders whose reference begins with this
+    client_id: ClientId | None = None
+
+
+class RequestFault(Fault, frozen=True, kw_only=True):
+    """Whom: the next `count` of what a client asks."""
+
+    count: Count = 1
+    client_id: ClientId | None = None
+
+
+class Action(Fault, frozen=True, kw_only=True):
+    """Happens once, as soon as its time has come."""
+
+
+# ---------------------------------------------------------------- orders
+
+
+class RejectOrders(OrderFault, frozen=True, kw_only=True):
+    """An order, change or cancel is refused with a code and a text of IB's."""
+
+    code: Code = 201
+    text: Text = ""  # empty: IB's own for this code
+    sequence: Literal["error_first", "status_first", "error_only"] = "error_first"
+    presubmitted: bool = False  # it is acknowledged first, and rejected after `wait_ms`
+    wait_ms: Millis = 0
+
+    @property
+    def booked(self) -> bool:
+        """Tell whether the order gets a permanent id and a status, as IB has it for this code."""
+        return self.code not in BEFORE_BOOKING
+
+
+class InactiveOrders(OrderFault, frozen=True, kw_only=True):
+    """An order becomes Inactive, and no error says why."""
+
+    on: Literal["new"] = "new"
+
+
+class WarnOrders(OrderFault, frozen=True, kw_only=True):
+    """An error arrives for an order that is fine: 399, 404 (held for `wait_ms`), 10349 (a false cancel)."""
+
+    code: Code = 399
+    text: Text = ""
+    wait_ms: Millis = 0
+
+
+class DelayAnswers(OrderFault, frozen=True, kw_only=True):
+    """What happens to an order is told late; it happens at once."""
+
+    ms: Millis = 500
+
+
+class SwallowOrders(OrderFault, frozen=True, kw_only=True):
+    """No answer: the message never arrived, or (`booked`) it did and nothing is said of it."""
+
+    booked: bool = False
+
+
+class CutConnection(OrderFault, frozen=True, kw_only=True):
+    """The connection breaks around an order: before it is read, after it is booked, or after a message of it."""
+
+    at: Literal["before", "booked", "openOrder", "orderStatus", "execDetails", "commissionReport"] = "booked"
+    how: How = "fin"
+
+
+class PartialFills(OrderFault, frozen=True, kw_only=True):
+    """An order is filled in pieces of at most `size`, one at each price step."""
+
+    size: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+
+
+class CorrectFills(OrderFault, frozen=True, kw_only=True):
+    """A fill is corrected afterwards: one more execution, its id ending in .02, at another price."""
+
+    price_change: Price = -0.01
+    wait_ms: Millis = 0
+
+
+class FillAfterCancel(OrderFault, frozen=True, kw_only=True):
+    """A cancelled order is filled after all, `wait_ms` after Cancelled was told."""
+
+    on: Literal["cancel"] = "cancel"
+    wait_ms: Millis = 0
+
+
+# ---------------------------------------------------------------- messages, requests, connections
+
+
+class OmitMessages(MessageFault, frozen=True, kw_only=True):
+    """A message never leaves."""
+
+
+class DuplicateMessages(MessageFault, frozen=True, kw_only=True):
+    """A message leaves twice."""
+
+
+class LateMessages(MessageFault, frozen=True, kw_only=True):
+    """A message leaves later, and others overtake it."""
+
+    ms: Millis = 500
+
+
+class UnansweredRequests(RequestFault, frozen=True, kw_only=True):
+    """A request is not answered, or (`late_ms`) late."""
+
+    request: RequestName
+    late_ms: Millis = 0  # 0: never
+
+
+class RefuseConnections(RequestFault, frozen=True, kw_only=True):
+    """A connection gets no further: error 326, a FIN, a RST, or silence."""
+
+    how: Literal["in_use", "fin", "rst", "silent"] = "in_use"
+
+
+# ---------------------------------------------------------------- at a moment
+
+
+class Notice(Action, frozen=True, kw_only=True):
+    """A message of the system, such as 1100, 1102 or 2103. 1300 ends the connections as well."""
+
+    code: Code
+    text: Text = ""
+    client_id: ClientId | None = None
+
+
+class Disconnect(Action, frozen=True, kw_only=True):
+    """Connections break. The halves of `stop_reading` and `stop_writing` go on after `for_ms`; 0: never."""
+
+    how: How = "rst"
+    client_id: ClientId | None = None
+    for_ms: Millis = 0
+
+
+class Restart(Action, frozen=True, kw_only=True):
+    """The gateway forgets every connection, is away for `down_ms`, and knows its book again."""
+
+    down_ms: Millis = 0
+    roll_back_ids: Orders = 0  # nextValidId is so much lower than it was
+
+
+class Midnight(Action, frozen=True, kw_only=True):
+    """A new day: executions and completed orders are gone."""
+
+    day_orders: bool = False  # orders that are good for the day end as well
+
+
+class ReadOnly(Action, frozen=True, kw_only=True):
+    """The API is read-only, or (`active=false`) no longer."""
+
+    active: bool = True
+
+
+class MarginValues(Action, frozen=True, kw_only=True):
+    """Account values are what is given here, whatever is held; without any they are true again."""
+
+    excess_liquidity: Money | None = None
+    available_funds: Money | None = None
+    net_liquidation: Money | None = None
+    cushion: Money | None = None
+
+
+class FillOrders(Action, frozen=True, kw_only=True):
+    """Working orders are filled, with `away` once their client is gone."""
+
+    order_ref: Text = ""
+    symbol: Word = ""
+    shares: Size = 0.0  # 0: all that remains
+    price: Price | None = None  # default: the limit, else the market
+    away: bool = False
+
+
+class MovePrice(Action, frozen=True, kw_only=True):
+    """The market moves to a price."""
+
+    symbol: Word
+    price: Annotated[float, Meta(gt=0, le=1e9)]
+    sec_type: Word = "STK"
+    currency: Word = "USD"
+
+
+class Liquidity(Action, frozen=True, kw_only=True):
+    """From now on so many are bid and offered at each price step; 0: any number."""
+
+    symbol: Word
+    size: Size = 0.0
+    sec_type: Word = "STK"
+    currency: Word = "USD"
+
+
+KINDS: dict[str, type[Fault]] = {
+    "reject": RejectOrders,
+    "inactive": InactiveOrders,
+    "warn": WarnOrders,
+    "delay": DelayAnswers,
+    "swallow": SwallowOrders,
+    "cut": CutConnection,
+    "partial": PartialFills,
+    "correct": CorrectFills,
+    "fill_after_cancel": FillAfterCancel,
+    "omit": OmitMessages,
+    "duplicate": DuplicateMessages,
+    "late": LateMessages,
+    "unanswered": UnansweredRequests,
+    "refuse": RefuseConnections,
+    "notice": Notice,
+    "disconnect": Disconnect,
+    "restart": Restart,
+    "midnight": Midnight,
+    "read_only": ReadOnly,
+    "margin": MarginValues,
+    "fill": FillOrders,
+    "price": MovePrice,
+    "liquidity": Liquidity,
+}
+_NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+def kind_of(fault: Fault) -> str:
+    """Return the name of a fault's kind."""
+    return _NAMES[type(fault)]
+
+
+def text_for(code: int, text: str) -> str:
+    """Return the text given, else IB's own for the code."""
+    return clean_text(text or TEXTS.get(code, f"Error {code} on command"))
+
+
+# ---------------------------------------------------------------- reading
+
+
+def make_fault(kind: object, given: Mapping[str, Any], *, as_text: bool = False) -> Fault:
+    """Return the fault of a kind with these fields.
+
+    Args:
+        kind: A name of `KINDS`.
+        given: Values by field.
+        as_text: The values are text, as a person types them.
+
+    Raises:
+        FaultError: There is no such kind or field, a value is not allowed, or one is missing.
+    """
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise FaultError(f"kind is {shown(kind)}; {_nearest(str(kind), KINDS)}")
+    struct = KINDS[kind]
+    hints = get_type_hints(struct, include_extras=True)
+    values = {}
+    for key, value in given.items():
+        if key not in hints:
+            known = ", ".join(struct.__struct_fields__)
+            raise FaultError(f"unknown: {shown(key)}; {_nearest(key, hints)}; known for {kind}: {known}", key)
+        try:
+            values[key] = msgspec.convert(value, hints[key], strict=not as_text)
+        except msgspec.ValidationError:
+            what = allowed(hints[key])
+            verb = "are" if "numbers" in what else "is"
+            raise FaultError(f"{key} is {shown(value)}; allowed {verb} {what}", key) from None
+    missing = [field.name for field in msgspec.structs.fields(struct) if field.required and field.name not in values]
+    if missing:
+        raise FaultError(f"{kind} needs {missing[0]}: {allowed(hints[missing[0]])}", missing[0])
+    return struct(**values)
+
+
+def fields_of(fault: Fault) -> dict[str, Any]:
+    """Return what makes a fault different from the plain one of its kind."""
+    return {
+        field.name: getattr(fault, field.name)
+        for field in msgspec.structs.fields(type(fault))
+        if field.required or getattr(fault, field.name) != field.default
+    }
+
+
+def describe_kinds() -> dict[str, dict[str, Any]]:
+    """Return the table for people: what each kind does, and which fields it has with what allowed and default."""
+    table = {}
+    for name, struct in KINDS.items():
+        hints = get_type_hints(struct, include_extras=True)
+        rows = {
+            field.name: allowed(hints[field.name])
+            + (" (required)" if field.required else f" (default {shown(field.default)})")
+            for field in msgspec.structs.fields(struct)
+        }
+        table[name] = {"does": (struct.__doc__ or "").strip(), "fields": rows}
+    return table
+
+
+def allowed(hint: Any) -> str:
+    """Return what a field of this type may be, in words."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return allowed(next(part for part in get_args(hint) if part is not type(None)))
+    if get_origin(hint) is Literal:
+        return " or ".join(get_args(hint))
+    if hint is bool:
+        return "true or false"
+    bare, meta = get_args(hint)
+    if bare is str:
+        return f"text of at most {meta.max_length} characters"
+    low = f"above {meta.gt:g}" if meta.ge is None else f"from {meta.ge:g}"
+    noun = "whole numbers" if bare is int else "numbers"
+    return f"{noun} {low} to {meta.le:,.0f}".replace(",", "")
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def shown(value: object) -> str:
+    """Return a value for an error text, short."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,249 @@
+"""The state file: what the book must still know after the process was killed.
+
+A journal of JSON lines: whatever has changed is appended before any client is told of it, so that a kill -9
+loses nothing that was told. At the start the last line about a thing counts, and the file is written anew,
+atomically. It guards against the death of the process, not of the machine: nothing is synced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from services.paper.account import Position
+from services.paper.exchange import Exchange
+from services.paper.instruments import Instrument
+from services.paper.orders import Execution, Order, Status, Ticket
+
+FORMAT = "orderfuse paper state 1"
+# Beyond this, and twice what was left the last time, the journal is written anew.
+MIN_REWRITE_BYTES = 64 << 20
+_ORDER_FIELDS = (
+    "perm_id", "sequence", "filled", "paid", "last_price", "triggered", "held", "expires_at", "done_at",
+    "done_text", "commission", "slice_size", "trail_stop",
+)  # fmt: skip
+_EXECUTION_FIELDS = (
+    "exec_id", "at", "shares", "price", "cumulative", "average_price", "commission", "realized_pnl",
+)  # fmt: skip
+
+_Line = dict[str, Any]
+
+
+class StateError(Exception):
+    """A state file that cannot be used. The text says where and what to do."""
+
+
+class StateFile:
+    """Keeps an exchange's state in a file.
+
+    Args:
+        path: The file; made if there is none.
+        exchange: Whose state it is.
+    """
+
+    def __init__(self, path: Path, exchange: Exchange) -> None:
+        self._path = path
+        self._exchange = exchange
+        self._file: int | None = None
+        self._size = self._size_when_new = 0
+        self._torn = False
+        self._executions_saved = 0
+        self._ids_saved: dict[int, int] = {}
+
+    def load(self, now: float) -> int:
+        """Fill the exchange from the file, put its live orders to work, and keep the file from now on.
+
+        Args:
+            now: Wall-clock seconds.
+
+        Returns:
+            How many orders there were.
+
+        Raises:
+            StateError: The file is no state file.
+            OSError: It cannot be read or written.
+        """
+        lines = self._read()
+        try:
+            _restore(self._exchange, lines)
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(f"{self._path} says what cannot be ({error!r}); move it away to start anew") from error
+        book = self._exchange.book
+        book.changed = {}
+        for order in [order for order in book.live.values() if not order.held]:
+            # What the price has reached meanwhile is filled now, and nobody is there to be told.
+            self._exchange.activate(order, now)
+        self.rewrite()
+        return len({line["perm_id"] for line in lines if line["is"] == "order"})
+
+    def save(self) -> None:
+        """Append what has changed since the last time.
+
+        Raises:
+            OSError: It cannot be written. Then nobody may be told of it; the next call tries again.
+        """
+        if self._file is None:
+            return
+        if self._torn:
+            self.rewrite()
+            return
+        lines = list(self._changes())
+        if not lines:
+            return
+        data = _encoded(lines)
+        # A full disk may leave half a line; nothing may follow it.
+        self._torn = True
+        _write_all(self._file, data)
+        self._torn = False
+        self._size += len(data)
+        if self._size > max(MIN_REWRITE_BYTES, 2 * self._size_when_new):
+            self.rewrite()
+
+    def rewrite(self) -> None:
+        """Replace the file by one that has everything once."""
+        exchange = self._exchange
+        exchange.book.changed = {}
+        self._executions_saved = exchange.execution_count
+        self._ids_saved = exchange.book.highest_ids()
+        orders = exchange.book.all_orders()
+        data = _encoded(
+            [
+                {"is": FORMAT},
+                {"is": "ids", "highest": self._ids_saved},
+                *(_order_line(exchange, order) for order in orders),
+                *(_execution_line(execution) for execution in exchange.executions),
+                _account_line(exchange),
+            ]
+        )
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = self._path.with_name(self._path.name + ".new")
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        _write_all(fd, data)
+        os.fsync(fd)
+        fresh.replace(self._path)
+        if self._file is not None:
+            os.close(self._file)
+        self._file = fd
+        self._size = self._size_when_new = len(data)
+        self._torn = False
+
+    def close(self) -> None:
+        """Save and close the file."""
+        self.save()
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _changes(self) -> Iterator[_Line]:
+        exchange = self._exchange
+        ids = exchange.book.highest_ids()
+        if ids != self._ids_saved:
+            self._ids_saved = ids
+            yield {"is": "ids", "highest": ids}
+        changed, exchange.book.changed = exchange.book.changed, {}
+        for order in (changed or {}).values():
+            yield _order_line(exchange, order)
+        fresh = exchange.execution_count - self._executions_saved
+        if fresh:
+            self._executions_saved = exchange.execution_count
+            for execution in list(exchange.executions)[-fresh:]:
+                yield _execution_line(execution)
+            yield _account_line(exchange)
+
+    def _read(self) -> list[_Line]:
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        # A process that was killed while it wrote has left half a line, of which nobody was told.
+        texts = data[: data.rfind(b"\n") + 1].splitlines()
+        try:
+            lines = [json.loads(text) for text in texts]
+            known = not lines or lines[0]["is"] == FORMAT
+        except (ValueError, KeyError, TypeError) as error:
+            raise StateError(f"{self._path} is no state file ({error}); name another one") from error
+        if not known or (data and not lines):
+            raise StateError(f"{self._path} is no state file of this version; move it away to start anew")
+        return lines
+
+
+def _restore(exchange: Exchange, lines: Iterable[_Line]) -> None:
+    # Later lines replace earlier ones about the same thing.
+    last: dict[str, dict[Any, _Line]] = {"order": {}, "execution": {}, "account": {}, "ids": {}}
+    for line in lines:
+        if line["is"] in last:
+            last[line["is"]][line.get("exec_id") or line.get("perm_id")] = line
+    for row in sorted(last["order"].values(), key=lambda row: int(row["sequence"])):
+        order = _order_from(exchange, row)
+        exchange.market(order.instrument).walk.move_to(row["price"])
+        exchange.book.restore(order)
+    by_perm_id = {order.perm_id: order for order in exchange.book.all_orders()}
+    for row in last["execution"].values():
+        if row["perm_id"] in by_perm_id:
+            exchange.executions.append(_execution_from(row, by_perm_id[row["perm_id"]]))
+    for row in last["ids"].values():
+        exchange.book.restore_ids({int(client): highest for client, highest in row["highest"].items()})
+    for row in last["account"].values():
+        _restore_account(exchange, row)
+
+
+def _restore_account(exchange: Exchange, row: _Line) -> None:
+    account = exchange.account
+    account.cash, account.commissions = row["cash"], row["commissions"]
+    for held in row["positions"]:
+        instrument = exchange.catalogue.adopt(Instrument(**held["instrument"]))
+        numbers = {name: value for name, value in held.items() if name != "instrument"}
+        account.positions[instrument.con_id] = Position(instrument, **numbers)
+
+
+def _order_line(exchange: Exchange, order: Order) -> _Line:
+    return {
+        "is": "order",
+        **{name: getattr(order, name) for name in _ORDER_FIELDS},
+        "status": order.status.value,
+        "ticket": asdict(order.ticket),
+        "instrument": asdict(order.instrument),
+        "price": exchange.quote(order.instrument).last,
+    }
+
+
+def _order_from(exchange: Exchange, row: _Line) -> Order:
+    ticket = Ticket(**row["ticket"])
+    order = Order(
+        ticket=ticket,
+        instrument=exchange.catalogue.adopt(Instrument(**row["instrument"]), ticket.contract["conId"]),
+        perm_id=row["perm_id"],
+        sequence=row["sequence"],
+        status=Status(row["status"]),
+    )
+    for name in _ORDER_FIELDS:
+        setattr(order, name, row[name])
+    return order
+
+
+def _execution_line(execution: Execution) -> _Line:
+    fields = {name: getattr(execution, name) for name in _EXECUTION_FIELDS}
+    return {"is": "execution", "perm_id": execution.order.perm_id, **fields}
+
+
+def _execution_from(row: _Line, order: Order) -> Execution:
+    return Execution(order=order, **{name: row[name] for name in _EXECUTION_FIELDS})
+
+
+def _account_line(exchange: Exchange) -> _Line:
+    account = exchange.account
+    positions = [asdict(position) for position in account.positions.values()]
+    return {"is": "account", "cash": account.cash, "commissions": account.commissions, "positions": positions}
+
+
+def _encoded(lines: Iterable[_Line]) -> bytes:
+    return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]

@@ -1,0 +1,204 @@
+"""What faults make of an order, a change or a cancel: the book does what it does, and this is told of it.
+
+Pure like the book. A script is what is told, in its order, with pauses and cuts of the connection in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from services.paper.board import Occasion
+from services.paper.effects import (
+    CommissionTold,
+    Cut,
+    Effect,
+    ErrorTold,
+    ExecutionTold,
+    OpenOrderTold,
+    Pause,
+    StatusTold,
+    Step,
+)
+from services.paper.exchange import Exchange
+from services.paper.faults import (
+    CorrectFills,
+    CutConnection,
+    DelayAnswers,
+    FillAfterCancel,
+    InactiveOrders,
+    OrderFault,
+    PartialFills,
+    RejectOrders,
+    SwallowOrders,
+    WarnOrders,
+    text_for,
+)
+from services.paper.orders import Order, Refusal, Status, Ticket
+
+HELD = 404  # shares to borrow are being located
+
+_AFTER: dict[str, type[Effect]] = {
+    "openOrder": OpenOrderTold,
+    "orderStatus": StatusTold,
+    "execDetails": ExecutionTold,
+    "commissionReport": CommissionTold,
+}
+
+
+def occasion_of_ticket(exchange: Exchange, ticket: Ticket) -> Occasion:
+    """Return what a placeOrder is to the faults."""
+    old = exchange.find(ticket.client_id, ticket.order_id)
+    return Occasion(
+        on="modify" if old is not None and old.live else "new",
+        client_id=ticket.client_id,
+        order_ref=ticket.order_ref,
+        symbol=ticket.contract["symbol"],
+    )
+
+
+def occasion_of_cancel(exchange: Exchange, client_id: int, order_id: int) -> Occasion:
+    """Return what a cancelOrder is to the faults."""
+    order = exchange.find(client_id, order_id)
+    return Occasion(
+        on="cancel",
+        client_id=client_id,
+        order_ref=order.ticket.order_ref if order else "",
+        symbol=order.instrument.symbol if order else "",
+    )
+
+
+def place(exchange: Exchange, ticket: Ticket, faults: Sequence[OrderFault], now: float) -> list[Step]:
+    """Take a placeOrder under faults; return the script."""
+    slice_size = next((fault.size for fault in faults if isinstance(fault, PartialFills)), None)
+
+    def refuse(fault: RejectOrders) -> list[Effect]:
+        text = _text(fault.code, fault.text, ticket.order_id)
+        return exchange.refuse(ticket, Refusal(fault.code, text, booked=fault.booked), now)
+
+    return _play(
+        exchange,
+        (ticket.client_id, ticket.order_id),
+        faults,
+        refuse,
+        lambda: list(exchange.place(ticket, now, slice_size=slice_size)),
+        now,
+    )
+
+
+def cancel(exchange: Exchange, client_id: int, order_id: int, faults: Sequence[OrderFault], now: float) -> list[Step]:
+    """Take a cancelOrder under faults; return the script."""
+
+    def refuse(fault: RejectOrders) -> list[Effect]:
+        return [ErrorTold(client_id, order_id, fault.code, _text(fault.code, fault.text, order_id))]
+
+    return _play(
+        exchange,
+        (client_id, order_id),
+        faults,
+        refuse,
+        lambda: list(exchange.cancel(client_id, order_id, now)),
+        now,
+    )
+
+
+def _play(
+    exchange: Exchange,
+    key: tuple[int, int],
+    faults: Sequence[OrderFault],
+    refuse: Callable[[RejectOrders], list[Effect]],
+    normal: Callable[[], list[Step]],
+    now: float,
+) -> list[Step]:
+    script: list[Step] | None = None
+    for fault in faults:
+        match fault:
+            case RejectOrders():
+                script = _rejected(fault, refuse(fault))
+            case InactiveOrders():
+                script = [*refuse(RejectOrders(text=f"{Status.INACTIVE}"))[1:]]
+            case SwallowOrders(booked=False):
+                script = []
+            case CutConnection(at="before"):
+                script = [Cut(key[0], fault.how)]
+            case _:
+                pass
+    if script is None:
+        script = normal()
+    for fault in faults:
+        script = _altered(exchange, key, fault, script, now)
+    return script
+
+
+def _rejected(fault: RejectOrders, told: list[Effect]) -> list[Step]:
+    error, *states = told
+    script: list[Step]
+    match fault.sequence:
+        case "error_first":
+            script = [error, *states]
+        case "status_first":
+            script = [*states, error]
+        case "error_only":
+            script = [error]
+    order = next((effect.order for effect in states if isinstance(effect, StatusTold)), None)
+    if fault.presubmitted and order is not None:
+        acknowledged = _acknowledged(order)
+        script = [*acknowledged, Pause(fault.wait_ms / 1000), *script]
+    return script
+
+
+def _acknowledged(order: Order, why_held: str = "") -> list[Step]:
+    return [
+        OpenOrderTold(order, Status.PRE_SUBMITTED),
+        StatusTold(order, Status.PRE_SUBMITTED, 0.0, order.ticket.quantity, why_held=why_held),
+    ]
+
+
+def _altered(exchange: Exchange, key: tuple[int, int], fault: OrderFault, script: list[Step], now: float) -> list[Step]:
+    match fault:
+        case DelayAnswers():
+            return [Pause(fault.ms / 1000), *script]
+        case SwallowOrders():
+            return []
+        case WarnOrders():
+            return _warned(exchange, key, fault, script)
+        case CutConnection() if fault.at != "before":
+            return _cut(key[0], fault, script)
+        case CorrectFills():
+            return script + _corrected(exchange, fault, script)
+        case FillAfterCancel():
+            order = exchange.find(*key)
+            if order is None or order.status is not Status.CANCELLED:
+                return script
+            return [*script, Pause(fault.wait_ms / 1000), *exchange.fill_cancelled(order, now)]
+        case _:
+            return script
+
+
+def _warned(exchange: Exchange, key: tuple[int, int], fault: WarnOrders, script: list[Step]) -> list[Step]:
+    client_id, order_id = key
+    error = ErrorTold(client_id, order_id, fault.code, _text(fault.code, fault.text, order_id))
+    order = exchange.find(client_id, order_id)
+    if fault.code == HELD and order is not None:
+        return [*_acknowledged(order, "locate"), error, Pause(fault.wait_ms / 1000), *script]
+    return [error, Pause(fault.wait_ms / 1000), *script]
+
+
+def _cut(client_id: int, fault: CutConnection, script: list[Step]) -> list[Step]:
+    cut = Cut(client_id, fault.how)
+    if fault.at == "booked":
+        return [cut]
+    kind = _AFTER[fault.at]
+    at = next((index for index, step in enumerate(script) if isinstance(step, kind)), len(script) - 1)
+    return [*script[: at + 1], cut]
+
+
+def _corrected(exchange: Exchange, fault: CorrectFills, script: Iterable[Step]) -> list[Step]:
+    more: list[Step] = []
+    for execution in [step.execution for step in script if isinstance(step, ExecutionTold)]:
+        price = round(execution.price + fault.price_change, 6)
+        more += [Pause(fault.wait_ms / 1000), *exchange.correct(execution, price)]
+    return more
+
+
+def _text(code: int, text: str, order_id: int) -> str:
+    return text_for(code, text).replace("{order_id}", str(order_id))

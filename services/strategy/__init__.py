@@ -1,0 +1,1 @@
+"""The example strategy: small market orders on the paper gateway, for ever."""

@@ -1,0 +1,78 @@
+"""`python -m services.strategy`: the example strategy, in the few lines that a strategy needs."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import sys
+import time
+
+from loguru import logger
+
+from orderfuse.client import OrderClient
+from orderfuse.errors import OrderError
+from orderfuse.settings import SettingsError, load_settings
+from services.log import configure_log
+from services.strategy.patience import Patience
+from services.strategy.report import tell_end
+
+# The paper gateway's account. Named in every order, so that none can be traded anywhere else.
+PAPER_ACCOUNT = "DU0000000"
+SYMBOLS = ("AAPL", "MSFT")
+SHARES = 10
+PAUSE_S = 2.0
+# A market order is filled at once; one that is not in this time is cancelled.
+FILL_TIMEOUT_S = 10.0
+
+
+def main() -> int:
+    """Run until a signal; 0: stopped, 2: a setting is wrong."""
+    configure_log()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        with OrderClient("example", settings=load_settings()) as client:
+            trade(client)
+    except SettingsError as error:
+        print(f"strategy: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
+        return 2
+    return 0
+
+
+def trade(client: OrderClient, *, pause_s: float = PAUSE_S) -> None:
+    """Buy and sell in turn, for ever. What is blocked is tried again until it passes."""
+    patience = Patience(logger)
+    for symbol, action in itertools.cycle(itertools.product(SYMBOLS, ("BUY", "SELL"))):
+        while not traded(client, symbol, action, patience):
+            time.sleep(pause_s)
+        time.sleep(pause_s)
+
+
+def traded(client: OrderClient, symbol: str, action: str, patience: Patience) -> bool:
+    """Send one order and tell how it ended. False: it was not sent, so it may be tried again."""
+    contract = {"secType": "STK", "symbol": symbol, "exchange": "SMART", "currency": "USD"}
+    order = {"action": action, "orderType": "MKT", "totalQuantity": SHARES}
+    try:
+        handle = client.submit(contract, order, account=PAPER_ACCOUNT)
+    except OrderError as no:
+        patience.note(no)
+        # Whoever may have it already must not get another one.
+        return bool(getattr(no, "maybe_at_ib", False))
+    patience.over()
+    try:
+        tell_end(logger, f"{action} {SHARES} {symbol}", handle.wait(FILL_TIMEOUT_S))
+    except TimeoutError as late:
+        logger.warning("{}; cancelling it", late)
+        _cancel(client, handle.order_id)
+    return True
+
+
+def _cancel(client: OrderClient, order_id: str) -> None:
+    try:
+        client.cancel(order_id)
+    except OrderError as no:
+        logger.warning("{}", no)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""The `orderfuse` command. What it can do is in `orderfuse.commands`, which needs typer and rich."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+_NEEDED = ("typer", "rich")
+
+
+def main() -> None:
+    """Run the command. Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        sys.stderr.write(
+            f"The orderfuse command needs {' and '.join(missing)}: install them with\n"
+            "    pip install 'orderfuse[cli]'\n"
+        )
+        sys.exit(2)
+    from orderfuse.commands import app
+
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,495 @@
+"""OrderClient: how a strategy sends orders, cancels them and hears what becomes of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import zmq
+
+from orderfuse import codec, links
+from orderfuse.codec import DecodeError
+from orderfuse.errors import (
+    BreakerUnavailable,
+    CancelRefused,
+    ControlRefused,
+    OrderError,
+    OrderInvalid,
+    OrderUnacknowledged,
+    ReportsMissing,
+)
+from orderfuse.handle import OrderHandle, refusal_of
+from orderfuse.ibobjects import fields_of
+from orderfuse.messages import (
+    AnyOrderEvent,
+    Cancel,
+    FromStrategy,
+    Heartbeat,
+    OrderEvent,
+    RequestPassed,
+    RequestRefused,
+    Submit,
+)
+from orderfuse.settings import Settings, load_settings
+from orderfuse.watch import SILENCE_S, Follower, Gap, Item, Unreadable
+
+# How long a call waits for a breaker before it says that there is none. The link tries again at least
+# once a second, so one that has just started is found.
+BREAKER_WAIT_S = 1.0
+# The first resend; each further one waits twice as long, up to the second number.
+RESEND_S, RESEND_MAX_S = 0.25, 2.0
+# After its time to live an order can't pass any more; its decision needs a moment to get here.
+MARGIN_S = 1.0
+# How long a cancel is sent again before `cancel` gives up waiting for an answer.
+CANCEL_WAIT_S = 10.0
+# Events kept for `reports()`; what does not fit is read from the breaker's journal when its turn comes.
+MAX_REPORTS = 10_000
+# The longest that one call keeps another thread's call waiting while it only waits for events itself.
+SLICE_S = 0.05
+
+_ORDER_TOPIC = b"order"
+T = TypeVar("T")
+
+
+class OrderClient:
+    """Sends a strategy's orders to the breaker and follows what becomes of them.
+
+    A context manager. It has no thread of its own: events are read while one of its methods runs. It may be
+    shared by threads, but serves one call at a time, others wait for their turn: behind a `submit` until its
+    decision, behind `reports` and `wait` for 50 ms at most. A call from within another one in the same
+    thread (from a signal handler) is a RuntimeError.
+
+    Args:
+        strategy_id: who sends; 1 to 32 of `A-Za-z0-9._-`. Two running clients must not share one.
+        settings: where the breaker is; read from `home` if not given.
+        home: the home folder; default `$ORDERFUSE_HOME`, else `~/.orderfuse`.
+        after_seq: `reports()` begins behind this `seq`, remembered from an earlier run. Without it, it
+            begins with what is published from now on.
+
+    Raises:
+        OrderInvalid: the strategy_id is none.
+        SettingsError: the settings or the endpoints cannot be used.
+    """
+
+    def __init__(
+        self,
+        strategy_id: str,
+        *,
+        settings: Settings | None = None,
+        home: str | Path | None = None,
+        after_seq: int | None = None,
+    ) -> None:
+        self.strategy_id = strategy_id
+        _checked(Heartbeat(strategy_id=strategy_id, sent_ns=0))
+        settings = settings or load_settings(Path(home) if home else None)
+        self._topic = f"order/{strategy_id}/"
+        # Raises, if at all, before there is anything to close.
+        links.endpoint(settings, "orders")
+        links.endpoint(settings, "events")
+        links.endpoint(settings, "control")
+        self._context: zmq.Context[Any] = zmq.Context()
+        after = {} if after_seq is None else {self._topic: after_seq}
+        # Its own orders first and a state second: the first state received proves both subscriptions.
+        topics = (self._topic, "state/system/")
+        self._follower = Follower(settings, topics, after=after, context=self._context)
+        self._orders = links.connect(self._context, settings, "orders")
+        # Both kinds are RLocks, so that a signal handler's call is an error and not a deadlock. Whoever
+        # wants `_busy` waits in `_next` for it: so a loop that releases and takes it again is not alone.
+        self._next, self._busy = threading.RLock(), threading.RLock()
+        self._depth = 0
+        self._subscribed: set[bytes] = set()
+        self._newly_subscribed = False
+        # Weak: an order that nobody asks about any more is forgotten here.
+        self._handles: weakref.WeakValueDictionary[str, OrderHandle] = weakref.WeakValueDictionary()
+        self._answers: dict[str, RequestPassed | RequestRefused | None] = {}
+        self._reports: deque[AnyOrderEvent | Gap | Unreadable] = deque()
+        # Whether events after `_kept_seq`, the last one put into `_reports`, did not fit.
+        self._overflowed = False
+        self._kept_seq = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all links; a second time does nothing. Orders that have passed go on without the client."""
+        with self._next, self._busy:
+            self._orders.close()
+            self._follower.close()
+            self._context.term()
+
+    # -- what a strategy calls ----------------------------------------------------------------------------
+
+    def submit(
+        self,
+        contract: Any,
+        order: Any,
+        *,
+        order_id: str | None = None,
+        ttl_ms: int = 5000,
+        protect: bool = False,
+        account: str = "",
+        timeout: float | None = None,
+    ) -> OrderHandle:
+        """Send an order and return once the breaker has passed it to the executor.
+
+        Args:
+            contract: an `ib_insync.Contract` (any dataclass with its fields) or a map of IB's field names.
+            order: an `ib_insync.Order` or a map, likewise.
+            order_id: unique for ever in this account, 1 to 40 of `A-Za-z0-9._-`. Without one, a new one is
+                made. Calling again with the id and the content of an order whose handle is still held
+                returns that handle and sends nothing.
+            ttl_ms: the order is not sent to IB when it is older than this at its turn.
+            protect: it protects a position: automatic cancels leave it alone.
+            account: the IB account; default: the executor's.
+            timeout: give up waiting for the decision after so many seconds; default: when the order can no
+                longer pass (`ttl_ms` and a second).
+
+        Raises:
+            BreakerUnavailable: no breaker within a second; the order was not sent.
+            CircuitBreakerOpenException: a circuit or a condition blocks it (an OrderBlocked).
+            OrderBlocked: it was not sent and never will be.
+            OrderInvalid: it is no valid order.
+            OrderExpired: it was too old at its turn.
+            OrderUnacknowledged: no decision came; it says whether IB may have the order.
+        """
+        message = Submit(
+            order_id=order_id or f"{self.strategy_id[:7]}-{uuid.uuid4().hex}",
+            strategy_id=self.strategy_id,
+            sent_ns=time.time_ns(),
+            contract=fields_of(contract, "contract"),
+            order=fields_of(order, "order"),
+            ttl_ms=ttl_ms,
+            account=account,
+            protect=protect,
+        )
+        frame = _checked(message)
+        with self._turn():
+            known = self._handles.get(message.order_id)
+            if known is not None and known.is_for(message):
+                return known
+            self._wait_for_breaker()
+            handle = self._handles[message.order_id] = OrderHandle(self, message)
+            self._until_decided(handle, frame, ttl_ms / 1000 + MARGIN_S if timeout is None else timeout)
+            return handle
+
+    def cancel(self, order_id: str, *, request_id: str | None = None, timeout: float = CANCEL_WAIT_S) -> RequestPassed:
+        """Ask for the cancel of an order and return once the breaker has taken the request.
+
+        Cancels pass in every state of the breaker. What becomes of it comes as `cancelled`, `cancel_failed`
+        or whatever end the order took first: ask the order's handle, or `reports()`.
+
+        Args:
+            order_id: the order, of this strategy.
+            request_id: to go on with a request that was not answered. Without one, a new one is made.
+            timeout: give up after so many seconds of sending it again.
+
+        Raises:
+            BreakerUnavailable: no breaker within a second; nothing was sent.
+            CancelRefused: the breaker says no.
+            OrderUnacknowledged: no answer; the cancel may have been taken or not.
+        """
+        request = Cancel(
+            request_id=request_id or uuid.uuid4().hex,
+            order_id=order_id,
+            strategy_id=self.strategy_id,
+            sent_ns=time.time_ns(),
+        )
+        frame = _checked(request)
+        with self._turn():
+            self._wait_for_breaker()
+            self._answers[request.request_id] = None
+            try:
+                self._exchange(frame, lambda: self._answers[request.request_id], timeout)
+                answer = self._answers[request.request_id]
+            finally:
+                del self._answers[request.request_id]
+        if answer is None:
+            raise OrderUnacknowledged(
+                f"the cancel of {order_id} (request {request.request_id}) was not answered within "
+                f"{timeout:g} s: the order may be at IB, and may be cancelled or not",
+                order_id=order_id,
+            )
+        if isinstance(answer, RequestRefused):
+            text = f"the cancel of {order_id} was refused: {answer.reason or answer.code}"
+            raise CancelRefused(text, order_id=order_id, code=answer.code, reason=answer.reason)
+        return answer
+
+    def reports(self, timeout: float | None = None) -> Iterator[AnyOrderEvent]:
+        """This strategy's events in order, each once; repeats (`again`) are left out.
+
+        At most 10,000 events wait in memory; beyond that they are read from the breaker's journal when
+        their turn comes, so that none is left out.
+
+        Args:
+            timeout: end when nothing has come for so many seconds; None: never.
+
+        Raises:
+            ReportsMissing: events are lost for good, or one could not be read. Ask `status` of the orders
+                in question; a further `reports()` goes on behind the hole.
+        """
+        deadline = _Deadline(timeout)
+        while True:
+            report = self._next_report(min(SLICE_S, deadline.left_s()))
+            if report is not None:
+                yield report
+                deadline = _Deadline(timeout)
+            elif deadline.over():
+                return
+
+    def status(self, order_id: str) -> dict[str, Any] | None:
+        """What the breaker knows of an order (state, filled, last event); None: it knows none of that id.
+
+        Raises:
+            BreakerUnavailable: no answer.
+            ControlRefused: the breaker can't tell.
+        """
+        with self._turn():
+            return self._ask_for(order_id)
+
+    def heartbeat(self, cancel_after_ms: int) -> None:
+        """Say that the strategy lives. Silent for longer than this, its orders are cancelled; 0: never.
+
+        Raises:
+            BreakerUnavailable: no breaker within a second.
+            OrderInvalid: the number is out of range.
+        """
+        now_ns = time.time_ns()
+        frame = _checked(Heartbeat(strategy_id=self.strategy_id, sent_ns=now_ns, cancel_after_ms=cancel_after_ms))
+        with self._turn():
+            self._wait_for_breaker()
+            if not self._send(frame):
+                raise BreakerUnavailable("the breaker takes nothing now; the heartbeat was not sent")
+
+    # -- one call at a time -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with self._next:
+            self._busy.acquire()
+        try:
+            if self._depth:
+                raise RuntimeError("OrderClient was called from within its own call (a signal handler?)")
+            if self._orders.closed:
+                raise OrderError("this OrderClient is closed")
+            self._depth = 1
+            try:
+                yield
+            finally:
+                self._depth = 0
+        finally:
+            self._busy.release()
+
+    def pump(self, seconds: float) -> None:
+        """Read what has come, waiting up to `seconds` (at most 50 ms) for it. For handles."""
+        with self._turn():
+            self._read(min(seconds, SLICE_S))
+
+    def _next_report(self, wait_s: float) -> AnyOrderEvent | None:
+        with self._turn():
+            # Read first: a deque that is never empty must not keep the link from being read.
+            self._read(0 if self._reports else wait_s)
+            if not self._reports and self._overflowed:
+                self._refill()
+            report = self._reports.popleft() if self._reports else None
+        if isinstance(report, Gap):
+            raise ReportsMissing(f"events after seq {report.after_seq} are lost, also in the breaker's journal")
+        if isinstance(report, Unreadable):
+            raise ReportsMissing(f"an event could not be read: {report.reason}")
+        return report
+
+    def _refill(self) -> None:
+        """Read the events that did not fit from the journal; without an answer they stay due."""
+        found = self._follower.journal(self._topic, self._kept_seq)
+        if found is None:
+            return
+        self._overflowed = False
+        for _, event in found.items:
+            self._keep(event)
+        self._overflowed = self._overflowed or not found.complete
+
+    # -- sending ------------------------------------------------------------------------------------------
+
+    def _wait_for_breaker(self) -> None:
+        """Return when an order can be sent now and its events will be heard."""
+        deadline = _Deadline(BREAKER_WAIT_S)
+        self._read(0)
+        while not self._is_there():
+            if deadline.over():
+                place = self._orders.last_endpoint.decode()
+                raise BreakerUnavailable(
+                    f"no breaker for {BREAKER_WAIT_S:g} s at {place}: nothing was sent. "
+                    "Is it running, and with the same ORDERFUSE_HOME?"
+                )
+            self._read(deadline.left_s())
+
+    def _is_there(self) -> bool:
+        heard = self._follower.heard_at is not None and self._follower.silent_s < SILENCE_S
+        return heard and self._is_subscribed()
+
+    def _is_subscribed(self) -> bool:
+        return any(_ORDER_TOPIC.startswith(prefix) for prefix in self._subscribed)
+
+    def _send(self, frame: bytes) -> bool:
+        """Hand over a message if somebody is there to take it now. False: it was not sent."""
+        self._read_subscriptions()
+        # The socket would say yes and drop it, or with other options deliver it when it is stale.
+        if not self._is_subscribed():
+            return False
+        try:
+            self._orders.send_multipart([_ORDER_TOPIC, frame], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def _exchange(self, frame: bytes, answer: Callable[[], T | None], seconds: float) -> bool:
+        """Send the same bytes again and again until `answer` is there; whether they ever left."""
+        deadline, pause, resend, sent = _Deadline(seconds), RESEND_S, _Deadline(0), False
+        while answer() is None and not deadline.over():
+            if resend.over() or self._newly_subscribed:
+                self._newly_subscribed = False
+                if sent:
+                    # The message may have been lost, or the answer: the journal knows the answer.
+                    self._dispense(self._follower.catch_up([self._topic]))
+                    if answer() is not None:
+                        break
+                sent = self._send(frame) or sent
+                resend, pause = _Deadline(pause), min(2 * pause, RESEND_MAX_S)
+            self._read(min(deadline.left_s(), resend.left_s()))
+        return sent
+
+    def _until_decided(self, handle: OrderHandle, frame: bytes, seconds: float) -> None:
+        sent = self._exchange(frame, lambda: handle.decision, seconds)
+        if handle.decision is None and sent:
+            self._dispense(self._follower.catch_up([self._topic]))
+        if handle.decision is None:
+            raise self._undecided(handle, sent, seconds)
+        refused = refusal_of(handle.decision)
+        if refused is not None:
+            raise refused
+
+    def _undecided(self, handle: OrderHandle, sent: bool, seconds: float) -> OrderError:
+        """What can be said of an order on which no decision came."""
+        if not sent:
+            text = f"the breaker took nothing for {seconds:g} s: {handle.order_id} was not sent"
+            return BreakerUnavailable(text)
+        may_pass = seconds * 1000 < handle.ttl_ms + MARGIN_S * 1000
+        try:
+            known = self._ask_for(handle.order_id)
+        except (BreakerUnavailable, ControlRefused, DecodeError) as error:
+            says, maybe = f"the breaker does not say more ({error}): IB may have it", True
+        else:
+            if known is not None:
+                says, maybe = f"the breaker has it as {known.get('state')}: IB may have it or get it", True
+            elif may_pass:
+                says, maybe = "the breaker does not know it yet: IB may still get it", True
+            else:
+                says, maybe = "the breaker does not know it, and it is too old to pass: not at IB", False
+        text = f"no decision on {handle.order_id} within {seconds:g} s; {says}"
+        return OrderUnacknowledged(text, order_id=handle.order_id, maybe_at_ib=maybe)
+
+    def _ask_for(self, order_id: str) -> dict[str, Any] | None:
+        reply = self._follower.control.request("orders", strategy_id=self.strategy_id, order_id=order_id)
+        found = reply.get("orders")
+        if not isinstance(found, list):
+            raise ControlRefused(f"the reply to orders has no list of orders: {reply!r}", code="internal")
+        return next((entry for entry in found if isinstance(entry, dict)), None)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def _read(self, wait_s: float) -> None:
+        """Read subscriptions and events, waiting up to `wait_s` for the first."""
+        poller = zmq.Poller()
+        for socket in (self._orders, self._follower.socket):
+            poller.register(socket, zmq.POLLIN)
+        # At least 1 ms if there is anything to wait for, so that no loop spins.
+        poller.poll(max(1, round(wait_s * 1000)) if wait_s > 0 else 0)
+        self._read_subscriptions()
+        self._dispense(self._follower.read())
+
+    def _read_subscriptions(self) -> None:
+        while True:
+            try:
+                notice = self._orders.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            if notice[:1] == b"\x01":
+                self._subscribed.add(notice[1:])
+                # What was under way when the link went down is gone: whoever waits sends again at once.
+                self._newly_subscribed = True
+            elif notice[:1] == b"\x00":
+                self._subscribed.discard(notice[1:])
+
+    def _dispense(self, items: list[Item]) -> None:
+        for topic, item in items:
+            if topic != self._topic:
+                continue
+            if isinstance(item, Gap) and item.after_seq == 0:
+                # The breaker has a new journal and counts anew.
+                self._kept_seq = 0
+            if isinstance(item, OrderEvent):
+                self._on_event(item)
+            self._keep(item)
+
+    def _on_event(self, event: AnyOrderEvent) -> None:
+        handle = self._handles.get(event.order_id)
+        if handle is not None:
+            handle.take(event)
+        if isinstance(event, (RequestPassed, RequestRefused)) and event.request_id in self._answers:
+            self._answers[event.request_id] = event
+
+    def _keep(self, item: Any) -> None:
+        """Put what `reports` shall tell into its queue, each event once."""
+        if isinstance(item, OrderEvent):
+            if item.seq <= self._kept_seq or self._overflowed:
+                return
+            if len(self._reports) >= MAX_REPORTS:
+                self._overflowed = True
+                return
+            self._kept_seq = item.seq
+            if not item.again:
+                self._reports.append(item)  # type: ignore[arg-type]
+        elif _must_be_told(item) and len(self._reports) < MAX_REPORTS:
+            self._reports.append(item)
+
+
+def _must_be_told(item: Any) -> bool:
+    """Whether a strategy that is not told would believe that it has heard everything."""
+    if isinstance(item, Gap):
+        return item.missing
+    return isinstance(item, Unreadable) and item.cause != "unknown_kind"
+
+
+class _Deadline:
+    """A moment of the monotonic clock; None is never."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._at = None if seconds is None else time.monotonic() + seconds
+
+    def left_s(self) -> float:
+        return SLICE_S if self._at is None else max(0.0, self._at - time.monotonic())
+
+    def over(self) -> bool:
+        return self._at is not None and time.monotonic() >= self._at
+
+
+def _checked(message: FromStrategy) -> bytes:
+    """The bytes, if the breaker's own door would let them in: a frame too large would cost the connection."""
+    frame = codec.encode(message)
+    try:
+        codec.decode(frame, FromStrategy)
+    except DecodeError as error:
+        raise OrderInvalid(error.reason, order_id=str(getattr(message, "order_id", ""))) from None
+    return frame

@@ -1,0 +1,518 @@
+"""Every message of the bus, as frozen typed structs. The field names are the wire's; docs/PROTOCOL.md tells more.
+
+What comes from outside is checked once, while it is decoded (`orderfuse.codec`); behind that door a
+message is what its type says. Durations carry their unit, `*_ns` are wall clock nanoseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+VERSION = 1
+
+OrderId = Annotated[str, Meta(min_length=1, max_length=40, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+StrategyId = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z")]
+# Wall clock nanoseconds: positive, and inside 64 bits.
+Nanos = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+TtlMs = Annotated[int, Meta(ge=1, le=3_600_000)]
+Reason = Annotated[str, Meta(max_length=500)]
+# Who asks, for the journal: user, host and process id, as the asker says.
+Who = Annotated[str, Meta(max_length=200)]
+Scope = Annotated[str, Meta(max_length=41, pattern=r"^(system|strategy:[A-Za-z0-9][A-Za-z0-9._-]{0,31})\Z")]
+
+BlockCode = Literal[
+    "circuit_open",
+    "latched",
+    "half_open_full",
+    "condition",
+    "rate_limit",
+    "queue_full",
+    "limit",
+    "not_reducing",
+    "too_many_strategies",
+    "cancelled",
+]
+NotPlacedCode = Literal["fenced", "lease", "cancelled", "undelivered", "reconciled"]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """A map of the bus. Fields that have their default are left out of the map."""
+
+
+# -- orders: strategy -> breaker --------------------------------------------------------------------------
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A child order of the same contract: one leg of a bracket."""
+
+    order_id: OrderId
+    order: dict[str, Any]
+
+
+class Submit(Message, frozen=True, kw_only=True, tag="submit"):
+    """A strategy wants this order placed. `order_id` is unique for ever in this account."""
+
+    order_id: OrderId
+    strategy_id: StrategyId
+    sent_ns: Nanos
+    contract: dict[str, Any]
+    order: dict[str, Any]
+    ttl_ms: TtlMs = 5000
+    account: Annotated[str, Meta(max_length=32)] = ""
+    attached: Annotated[tuple[Attached, ...], Meta(max_length=5)] = ()
+    protect: bool = False
+
+
+class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
+    """A strategy wants this order gone. `request_id` makes a resend harmless."""
+
+    request_id: OrderId
+    order_id: OrderId
+    strategy_id: StrategyId
+    sent_ns: Nanos
+
+
+class Replace(Message, frozen=True, kw_only=True, tag="replace"):
+    """A strategy wants a working order changed into `order`. `revision` grows from 1."""
+
+    request_id: OrderId
+    order_id: OrderId
+    strategy_id: StrategyId
+    sent_ns: Nanos
+    revision: Annotated[int, Meta(ge=1, le=2**31)]
+    order: dict[str, Any]
+    ttl_ms: TtlMs = 5000
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
+    """A strategy lives. Silent for longer than `cancel_after_ms`, its working orders are cancelled; 0: never."""
+
+    strategy_id: StrategyId
+    sent_ns: Nanos
+    cancel_after_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+
+
+FromStrategy = Submit | Cancel | Replace | Heartbeat
+
+
+# -- events: breaker -> everybody -------------------------------------------------------------------------
+
+
+class OrderEvent(Message, frozen=True, kw_only=True):
+    """What became of an order. `seq` counts per topic; `again` marks the repeat of an earlier event."""
+
+    order_id: str
+    strategy_id: str
+    at_ns: int = 0
+    seq: int = 0
+    again: bool = False
+    supersedes: int | None = None
+
+
+class Passed(OrderEvent, frozen=True, kw_only=True, tag="passed"):
+    """Handed to the executor."""
+
+    generation: int
+    trial: bool
+
+
+class Blocked(OrderEvent, frozen=True, kw_only=True, tag="blocked"):
+    """Our own no: not sent, and never will be."""
+
+    reason: str
+    code: BlockCode
+    scope: str
+    state: str
+    retry_at: str | None
+    failures: int
+    failure_count: int
+
+
+class Expired(OrderEvent, frozen=True, kw_only=True, tag="expired"):
+    """Too old at its turn; not sent."""
+
+    age_ms: int
+
+
+class Invalid(OrderEvent, frozen=True, kw_only=True, tag="invalid"):
+    """No valid message or no valid IB order; nothing went to IB. `reason` names field, value and range.
+
+    `conflict`: the id belongs to another order already, which lives on; only the message is refused.
+    """
+
+    reason: str
+    conflict: bool = False
+
+
+class Duplicate(OrderEvent, frozen=True, kw_only=True, tag="duplicate"):
+    """A resend of an answered order: its first decision and its latest event follow, marked `again`."""
+
+
+class Accepted(OrderEvent, frozen=True, kw_only=True, tag="accepted"):
+    """IB has it."""
+
+    ib_order_id: int
+    perm_id: int
+    status: str
+
+
+class Filled(OrderEvent, frozen=True, kw_only=True, tag="filled"):
+    """One execution. `cum_qty`, `avg_price` and `remaining` stand after it; a correction names what it `corrects`."""
+
+    exec_id: str
+    shares: float
+    price: float
+    cum_qty: float
+    avg_price: float
+    remaining: float
+    done: bool
+    corrects: str | None = None
+
+
+class Commission(OrderEvent, frozen=True, kw_only=True, tag="commission"):
+    """What an execution cost."""
+
+    exec_id: str
+    commission: float
+    currency: str
+    realized_pnl: float | None
+
+
+class Cancelled(OrderEvent, frozen=True, kw_only=True, tag="cancelled"):
+    """Cancelled, confirmed by IB."""
+
+    filled: float
+    remaining: float
+    reason: str
+    request_id: str | None = None
+
+
+class Rejected(OrderEvent, frozen=True, kw_only=True, tag="rejected"):
+    """The broker's no."""
+
+    ib_code: int
+    reason: str
+
+
+class RequestPassed(OrderEvent, frozen=True, kw_only=True, tag="request_passed"):
+    """A cancel or replace goes its way. `code` says how: sent, queued (ended at once), kept, remembered."""
+
+    request_id: str
+    code: str
+    reason: str
+
+
+class RequestRefused(OrderEvent, frozen=True, kw_only=True, tag="request_refused"):
+    """A cancel or replace does not go its way, and why."""
+
+    request_id: str
+    code: str
+    reason: str
+
+
+class CancelFailed(OrderEvent, frozen=True, kw_only=True, tag="cancel_failed"):
+    """IB did not cancel."""
+
+    request_id: str | None
+    ib_code: int
+    reason: str
+
+
+class Unknown(OrderEvent, frozen=True, kw_only=True, tag="unknown"):
+    """No answer from IB in time: nobody knows yet whether IB has it; being reconciled."""
+
+
+class NotPlaced(OrderEvent, frozen=True, kw_only=True, tag="not_placed"):
+    """IB never had it, proven."""
+
+    code: NotPlacedCode
+    reason: str = ""
+
+
+AnyOrderEvent = (
+    Passed
+    | Blocked
+    | Expired
+    | Invalid
+    | Duplicate
+    | Accepted
+    | Filled
+    | Commission
+    | Cancelled
+    | Rejected
+    | RequestPassed
+    | RequestRefused
+    | CancelFailed
+    | Unknown
+    | NotPlaced
+)
+
+
+class State(Message, frozen=True, kw_only=True, tag="state", omit_defaults=False):
+    """The state of one circuit: at every change, and every 500 ms as a repeat."""
+
+    scope: str
+    state: Literal["CLOSED", "OPEN", "HALF_OPEN"]
+    reason: str | None
+    failures: int
+    failure_count: int
+    opened_at: str | None
+    retry_at: str | None
+    half_open_tries: int
+    latched: bool
+    generation: int
+    conditions: list[str]
+    fenced: bool
+    trading_allowed: bool
+    at_ns: int = 0
+    seq: int = 0
+    repeat: bool = False
+
+
+class Health(Message, frozen=True, kw_only=True, tag="health", omit_defaults=False):
+    """How the pipeline is, every second. Not journaled, no seq."""
+
+    at_ns: int
+    queued: dict[str, int]
+    orders_out: int
+    window: int
+    window_used: int
+    unknown: int
+    executor_present: bool
+    gateway_connected: bool
+    dropped: dict[str, int]
+    journal_lag_ms: float
+    journal_error: str | None
+
+
+# -- control: request and reply ---------------------------------------------------------------------------
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
+    """A request on `control`. Unknown keys are ignored."""
+
+    id: str | int
+
+
+CancelScope = Literal["none", "ours", "ours_with_protective", "all"]
+
+
+class StatusRequest(Request, frozen=True, kw_only=True, tag="status"):
+    """How everything stands."""
+
+
+class TripRequest(Request, frozen=True, kw_only=True, tag="trip"):
+    """Stop now, latched."""
+
+    reason: Reason
+    scope: Scope = "system"
+    cancel: CancelScope | None = None
+    who: Who = ""
+
+
+class ResetRequest(Request, frozen=True, kw_only=True, tag="reset"):
+    """Trade again. `stale` if `generation` is given and is no longer the present one."""
+
+    reason: Reason
+    scope: Scope = "system"
+    generation: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    who: Who = ""
+
+
+class OrdersRequest(Request, frozen=True, kw_only=True, tag="orders"):
+    """Orders by strategy, id or state."""
+
+    strategy_id: StrategyId | None = None
+    order_id: OrderId | None = None
+    state: Literal["queued", "out", "working", "unknown", "done"] | None = None
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+
+
+class EventsRequest(Request, frozen=True, kw_only=True, tag="events"):
+    """Journaled events of one topic after `after_seq`."""
+
+    topic: Annotated[str, Meta(min_length=1, max_length=64)]
+    after_seq: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+
+
+AnyRequest = StatusRequest | TripRequest | ResetRequest | OrdersRequest | EventsRequest
+
+
+# -- dispatch: breaker <-> executor -----------------------------------------------------------------------
+
+
+class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What the executor knows of its gateway. `usable`: connected, reconciled, and IB is behind it."""
+
+    host: str
+    port: int
+    connected: bool
+    usable: bool
+    account: str = ""
+    detail: str = ""
+    # Not usable because the executor renews the connection by itself, to look up orders in doubt.
+    planned: bool = False
+
+
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
+    """An executor asks to be the one.
+
+    The same journal means the successor of the one before: the journal's lock lets only one process have it.
+    """
+
+    executor_id: str
+    journal_id: str
+    gateway: GatewayStatus
+    # The oldest feedback that the journal still has; what came before can't be sent again.
+    feedback_first: int = 1
+
+
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+    """The breaker takes this executor. `doubtful`: orders handed over that IB has not answered.
+
+    The executor takes the fence, sends feedback again from behind `feedback_after`, and answers `Joined`.
+    """
+
+    fence: int
+    doubtful: list[str]
+    feedback_after: int
+
+
+class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):
+    """The breaker has an executor that lives, or asks this one to say hello first."""
+
+    reason: str
+
+
+class Joined(Message, frozen=True, kw_only=True, tag="joined"):
+    """The executor has taken the fence. Of the doubtful orders its journal knows `known`; the others it never had."""
+
+    executor_id: str
+    fence: int
+    known: list[str]
+
+
+class LeaseRequest(Message, frozen=True, kw_only=True, tag="lease_request"):
+    """The executor asks for leave to place orders, counted from when it asked. Also its heartbeat."""
+
+    executor_id: str
+    nonce: int
+    gateway: GatewayStatus
+
+
+class Lease(Message, frozen=True, kw_only=True, tag="lease"):
+    """Leave to place orders for `lease_ms` from the request with this nonce. `feedback_taken`: journaled here."""
+
+    nonce: int
+    fence: int
+    lease_ms: int
+    feedback_taken: int
+
+
+class Fence(Message, frozen=True, kw_only=True, tag="fence"):
+    """From now on only orders that carry this fence may be written."""
+
+    fence: int
+
+
+class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
+    """The fence holds. `written`: orders written to IB and not answered by it yet."""
+
+    executor_id: str
+    fence: int
+    written: list[str]
+
+
+class Place(Message, frozen=True, kw_only=True, tag="place"):
+    """Place this order if the fence is still current, the lease valid and the time not up."""
+
+    order_id: str
+    strategy_id: str
+    account: str
+    contract: dict[str, Any]
+    order: dict[str, Any]
+    protect: bool
+    fence: int
+    scope: str
+    ttl_left_ms: int
+
+
+class CancelOrder(Message, frozen=True, kw_only=True, tag="cancel_order"):
+    """Cancel this order at IB, or refuse it if it is not written yet. `request_id` is the strategy's, if one asked."""
+
+    order_id: str
+    request_id: str | None = None
+
+
+class GlobalCancel(Message, frozen=True, kw_only=True, tag="global_cancel"):
+    """Cancel every order of the account, manual ones too (`reqGlobalCancel`)."""
+
+    reason: str
+
+
+class ResendFeedback(Message, frozen=True, kw_only=True, tag="resend_feedback"):
+    """Feedback is missing: send all again from behind `after_seq`."""
+
+    after_seq: int
+
+
+ToExecutor = Welcome | NotWelcome | Lease | Fence | Place | CancelOrder | GlobalCancel | ResendFeedback
+FromExecutor = Hello | Joined | LeaseRequest | Fenced
+
+
+# -- feedback: executor -> breaker ------------------------------------------------------------------------
+
+
+class Written(OrderEvent, frozen=True, kw_only=True, tag="written"):
+    """The order's bytes have left for IB. Not published: it only tells the window from the wire."""
+
+    ib_order_id: int
+
+
+class Working(OrderEvent, frozen=True, kw_only=True, tag="working"):
+    """IB reports a new status of an accepted order. Not published: it only settles the outcome."""
+
+    status: str
+
+
+class Tripped(Message, frozen=True, kw_only=True, tag="tripped"):
+    """IB said something after which nobody may trade until a person has looked (the class `trip, latched`)."""
+
+    ib_code: int
+    reason: str
+
+
+Outcome = Literal["success", "failure", "malformed", "neutral"]
+Fact = (
+    Written
+    | Working
+    | Tripped
+    | Expired
+    | Invalid
+    | NotPlaced
+    | Unknown
+    | Accepted
+    | Filled
+    | Commission
+    | Cancelled
+    | Rejected
+    | CancelFailed
+)
+
+
+class Feedback(Message, frozen=True, kw_only=True, tag="feedback"):
+    """One fact, numbered by the executor's journal. `outcome` is what it means to the circuits, None: nothing.
+
+    `malformed` counts for the strategy only: IB calls the order itself wrong.
+    """
+
+    journal_id: str
+    seq: int
+    fact: Fact
+    outcome: Outcome | None = None

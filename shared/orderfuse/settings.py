@@ -1,0 +1,342 @@
+"""One typed tree of settings, read once at the start from `orderfuse.toml` and ORDERFUSE_* variables.
+
+`$ORDERFUSE_HOME/orderfuse.toml` has one table for each struct below; a variable
+`ORDERFUSE_<TABLE>__<KEY>` wins over the file. Anything wrong (an unknown name, a wrong type, a value out
+of range) is a `SettingsError` that says which setting, what value, what is allowed and where to change it.
+This is the only module that reads the environment.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from orderfuse.circuit import CircuitBreakerConfig
+from orderfuse.ibfields import OPENABLE
+
+HOME_VARIABLE = "ORDERFUSE_HOME"
+SETTINGS_FILE = "orderfuse.toml"
+_PREFIX = "ORDERFUSE_"
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. The text names the setting, the value, what is allowed and what to do."""
+
+
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[breaker]`: what trips, for how long, and what a strategy may send.
+
+    The fields of `CircuitBreakerConfig` stand in the same table and are collected in `circuit`.
+    """
+
+    circuit: CircuitBreakerConfig = msgspec.field(default_factory=CircuitBreakerConfig)
+    max_orders_per_second: Annotated[
+        int, Meta(ge=1, le=100_000, description="orders of one strategy in one second; more are blocked")
+    ] = 50
+    queue_limit: Annotated[
+        int, Meta(ge=1, le=100_000, description="orders of one strategy that may wait for the window")
+    ] = 1000
+    max_strategies: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="strategies with a circuit of their own; further ones are blocked"),
+    ] = 100
+    max_clock_skew_ms: Annotated[
+        int,
+        Meta(ge=0, le=60_000, description="how far ahead of the breaker's clock an order's sent_ns may be"),
+    ] = 1000
+    on_trip: Annotated[
+        Literal["keep", "cancel", "cancel_all"],
+        Meta(description="working orders at a trip: keep them, cancel this pipeline's, or cancel all"),
+    ] = "keep"
+    open_policy: Annotated[
+        Literal["block"], Meta(description="what passes while OPEN: nothing (cancels always pass)")
+    ] = "block"
+
+
+class DispatchSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[dispatch]`: between the breaker and its executor."""
+
+    window: Annotated[int, Meta(ge=1, le=64, description="orders beyond the breaker without IB's answer")] = 8
+
+
+class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[executor]`: what may be sent to IB."""
+
+    allow_order_fields: Annotated[
+        tuple[str, ...],
+        Meta(description="order fields that are refused unless named here, such as faGroup"),
+    ] = ()
+
+
+class IbSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[ib]`: the TWS or IB Gateway to trade with. The defaults reach the paper gateway of this project."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=255, description="where TWS or IB Gateway listens")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[Port, Meta(description="4010: our paper gateway; 4002 or 7497: IB's paper account")] = 4010
+    client_id: Annotated[int, Meta(ge=1, le=999_999, description="API client id; nobody else may use it")] = 7
+    account: Annotated[str, Meta(max_length=32, description="account to trade; empty: the only one there is")] = ""
+    live_account: Annotated[
+        str, Meta(max_length=32, description="the real account that may be traded, named in full")
+    ] = ""
+    messages_per_second: Annotated[
+        int, Meta(ge=0, le=1000, description="messages to IB in one second, cancels included; 0: no limit")
+    ] = 45
+
+
+class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[paper]`: the offline stand-in for TWS and IB Gateway."""
+
+    port: Annotated[Port, Meta(description="loopback port that it listens on")] = 4010
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of prices and fills")] = 1
+    messages_per_second: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="IB's pacing rule, error 100 beyond it; 0: off")
+    ] = 50
+    max_working_orders: Annotated[
+        int, Meta(ge=0, le=1_000_000, description="IB's limit of working orders for one contract and side; 0: off")
+    ] = 20
+    available_size: Annotated[
+        int, Meta(ge=0, le=1_000_000_000, description="how many are bid and offered at each price step; 0: any number")
+    ] = 0
+    wire_record: Annotated[
+        str,
+        Meta(max_length=4096, description="file for every message of the wire as JSON lines; empty: none"),
+    ] = ""
+    state_file: Annotated[
+        str, Meta(max_length=4096, description="file that keeps the book over restarts; empty: none")
+    ] = ""
+    scenario: Annotated[str, Meta(max_length=4096, description="TOML file of faults to play; empty: none")] = ""
+
+
+class LinksSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[links]`: endpoints; empty means the ipc socket under `$ORDERFUSE_HOME/links`."""
+
+    orders: Annotated[str, Meta(max_length=1024, description="strategies to breaker")] = ""
+    events: Annotated[str, Meta(max_length=1024, description="breaker to everybody")] = ""
+    control: Annotated[str, Meta(max_length=1024, description="requests to the breaker")] = ""
+    dispatch: Annotated[str, Meta(max_length=1024, description="breaker to executor")] = ""
+    feedback: Annotated[str, Meta(max_length=1024, description="executor to breaker")] = ""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that can be set, and the folder it belongs to."""
+
+    home: Path
+    breaker: BreakerSettings = BreakerSettings()
+    dispatch: DispatchSettings = DispatchSettings()
+    executor: ExecutorSettings = ExecutorSettings()
+    ib: IbSettings = IbSettings()
+    paper: PaperSettings = PaperSettings()
+    links: LinksSettings = LinksSettings()
+
+
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "breaker": BreakerSettings,
+    "dispatch": DispatchSettings,
+    "executor": ExecutorSettings,
+    "ib": IbSettings,
+    "paper": PaperSettings,
+    "links": LinksSettings,
+}
+
+_CIRCUIT_FIELDS = tuple(field.name for field in dataclasses.fields(CircuitBreakerConfig))
+
+
+def load_settings(home: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of `home` (default: `$ORDERFUSE_HOME`, else `~/.orderfuse`), creating the folder.
+
+    Raises:
+        SettingsError: the folder, the file or a value cannot be used.
+    """
+    environ = os.environ if environ is None else environ
+    home = _home_folder(home, environ)
+    given = _from_file(home / SETTINGS_FILE)
+    for name, value in _from_environment(environ).items():
+        given[name] = value
+    tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
+    circuit: dict[str, Any] = {}
+    for (table, key), (value, source) in given.items():
+        if table == "breaker" and key in _CIRCUIT_FIELDS:
+            circuit[key] = _circuit_value(key, value, source)
+        else:
+            tables[table][key] = _checked(table, key, value, source)
+    if circuit:
+        tables["breaker"]["circuit"] = CircuitBreakerConfig(**circuit)
+    _check_allowed_fields(tables["executor"].get("allow_order_fields", ()))
+    built = {table: TABLES[table](**values) for table, values in tables.items()}
+    return Settings(home=home, **built)  # type: ignore[arg-type]
+
+
+def setting_names(table: str) -> tuple[str, ...]:
+    """All keys that `table` knows."""
+    own = tuple(name for name in TABLES[table].__struct_fields__ if name != "circuit")
+    return _CIRCUIT_FIELDS + own if table == "breaker" else own
+
+
+def variable_name(table: str, key: str) -> str:
+    """The environment variable that sets `table.key`."""
+    return f"{_PREFIX}{table.upper()}__{key.upper()}"
+
+
+# -- where values come from -------------------------------------------------------------------------------
+
+_Given = dict[tuple[str, str], tuple[Any, str]]
+
+
+def _home_folder(home: Path | None, environ: Mapping[str, str]) -> Path:
+    chosen = home or Path(environ.get(HOME_VARIABLE) or "~/.orderfuse")
+    try:
+        folder = chosen.expanduser().absolute()
+        # Whoever can enter this folder can send orders: only its owner may.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+    except (OSError, RuntimeError) as error:
+        raise SettingsError(
+            f"the home folder {chosen} cannot be used: {error}. "
+            f"Set {HOME_VARIABLE} to a folder that you own and can write to."
+        ) from error
+    return folder
+
+
+def _from_file(path: Path) -> _Given:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}. Give it back to yourself: chmod 600.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    given: _Given = {}
+    for table, values in document.items():
+        if table not in TABLES:
+            raise SettingsError(f"{path}: there is no table [{table}]{_nearest(table, TABLES)}")
+        if not isinstance(values, dict):
+            raise SettingsError(f"{path}: {table} must be a table, written as [{table}].")
+        for key, value in values.items():
+            _known(table, key, f"{path}: there is no setting {table}.{key}")
+            given[table, key] = (value, f"in {path}")
+    return given
+
+
+def _from_environment(environ: Mapping[str, str]) -> _Given:
+    given: _Given = {}
+    for variable, text in environ.items():
+        if not variable.startswith(_PREFIX) or "__" not in variable:
+            continue
+        table, _, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if table not in TABLES:
+            raise SettingsError(f"{variable}: there is no table [{table}]{_nearest(table, TABLES)}")
+        _known(table, key, f"{variable}: there is no setting {table}.{key}")
+        given[table, key] = (_Text(text), f"in the variable {variable}")
+    return given
+
+
+class _Text(str):
+    """A value from the environment: text, whatever the setting's type is."""
+
+    __slots__ = ()
+
+
+def _known(table: str, key: str, complaint: str) -> None:
+    names = setting_names(table)
+    if key not in names:
+        raise SettingsError(f"{complaint}{_nearest(key, names)}")
+
+
+def _nearest(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}."
+
+
+# -- checking one value -----------------------------------------------------------------------------------
+
+
+def _checked(table: str, key: str, value: Any, source: str) -> Any:
+    hint = get_type_hints(TABLES[table], include_extras=True)[key]
+    plain = _split(value) if isinstance(value, _Text) and _is_tuple(hint) else value
+    try:
+        return msgspec.convert(plain, hint, strict=not isinstance(value, _Text))
+    except msgspec.ValidationError as error:
+        raise _wrong(table, key, value, source, allowed(hint)) from error
+
+
+def _check_allowed_fields(names: tuple[str, ...]) -> None:
+    closed = sorted(set(names) - OPENABLE)
+    if closed:
+        raise SettingsError(
+            f"executor.allow_order_fields names {', '.join(closed)}, allowed are {', '.join(sorted(OPENABLE))}. "
+            f"Change it, or set {variable_name('executor', 'allow_order_fields')}."
+        )
+
+
+def _circuit_value(key: str, value: Any, source: str) -> Any:
+    if isinstance(value, _Text):
+        value = _number(value)
+    try:
+        CircuitBreakerConfig(**{key: value})
+    except ValueError as error:
+        raise SettingsError(_place("breaker", key, f"breaker.{error}", source)) from error
+    return value
+
+
+def _number(text: str) -> Any:
+    if text.lower() in {"", "none"}:
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return str(text)
+
+
+def _is_tuple(hint: Any) -> bool:
+    return get_origin(_bare(hint)) is tuple
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _wrong(table: str, key: str, value: Any, source: str, allowed_text: str) -> SettingsError:
+    shown = str(value) if isinstance(value, _Text) else value
+    return SettingsError(_place(table, key, f"{table}.{key} is {shown!r}, allowed is {allowed_text}", source))
+
+
+def _place(table: str, key: str, complaint: str, source: str) -> str:
+    variable = variable_name(table, key)
+    otherwise = "" if source.endswith(variable) else f", or set {variable}"
+    return f"{complaint.rstrip('.')}. It was set {source}; change it there{otherwise}."
+
+
+def _bare(hint: Any) -> Any:
+    return _bare(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def allowed(hint: Any) -> str:
+    """What a setting of this type may be, in words."""
+    bare = _bare(hint)
+    if get_origin(bare) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(bare))
+    if get_origin(bare) is tuple:
+        return "a list of names"
+    bounds = [meta for meta in getattr(hint, "__metadata__", ()) if isinstance(meta, Meta)]
+    if bare is int:
+        low = next((meta.ge for meta in bounds if meta.ge is not None), None)
+        high = next((meta.le for meta in bounds if meta.le is not None), None)
+        return f"a whole number from {low} to {high}"
+    longest = next((meta.max_length for meta in bounds if meta.max_length is not None), None)
+    return f"text of at most {longest} characters"

@@ -1,0 +1,431 @@
+"""The stage in virtual time, between peers that speak its wire: strategies, one executor, people.
+
+Every message goes through the real codec in both directions, and every batch into a history that keeps what
+the journal keeps, as bytes. Nothing of ours is replaced.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from orderfuse.circuit import CircuitBreakerConfig
+from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, encode_map
+from orderfuse.messages import (
+    VERSION,
+    Accepted,
+    Cancel,
+    CancelFailed,
+    Cancelled,
+    Expired,
+    Feedback,
+    Fence,
+    Fenced,
+    Filled,
+    FromExecutor,
+    GatewayStatus,
+    Heartbeat,
+    Hello,
+    Joined,
+    LeaseRequest,
+    NotPlaced,
+    Place,
+    Rejected,
+    Replace,
+    ResetRequest,
+    StatusRequest,
+    Submit,
+    ToExecutor,
+    Tripped,
+    TripRequest,
+    Unknown,
+    Welcome,
+    Working,
+    Written,
+)
+from orderfuse.settings import BreakerSettings, DispatchSettings, ExecutorSettings, Settings
+from services.breaker.batch import AnsweredRequest
+from services.breaker.orders import OrderRecord
+from services.breaker.stage import Saved, Stage
+from tests.clocks import ManualClock
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+KINDS = {"submit": Submit, "cancel": Cancel, "replace": Replace, "heartbeat": Heartbeat}
+OPS = {"status": StatusRequest, "trip": TripRequest, "reset": ResetRequest}
+STOCK = {"secType": "STK", "symbol": "SPY", "exchange": "SMART", "currency": "USD"}
+BUY = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 10.5}
+DECISIONS = ("passed", "blocked", "expired", "invalid")
+MS = 1_000_000
+SECOND = 1_000_000_000
+
+
+def wall_ns_of(clock):
+    """The wall clock to the nanosecond; `utcnow` knows microseconds only."""
+    return (clock.utcnow() - EPOCH) // timedelta(microseconds=1) * 1000 + clock.monotonic_ns() % 1000
+
+
+class MemoryHistory:
+    """What the journal keeps, as bytes in memory: a stage that is dropped leaves no live object behind."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.circuits, self.records, self.requests, self.cancels = {}, {}, {}, {}
+        self.feedback_taken, self.seqs, self.events, self.decisions = {}, {}, {}, []
+        self.fence = 0
+
+    def save(self, batch):
+        for scope, snapshot in batch.circuits.items():
+            self.circuits[scope] = None if snapshot is None else json.dumps(snapshot)
+        for order_id, record in batch.orders.items():
+            self.records[order_id] = msgspec.json.encode(record)
+        for request_id, answer in batch.requests.items():
+            self.requests[request_id] = msgspec.json.encode(answer)
+        self.cancels.update(batch.remembered_cancels)
+        self.feedback_taken.update(batch.feedback_taken)
+        self.decisions.extend(batch.decisions)
+        self.fence = batch.fence if batch.fence is not None else self.fence
+        for item in batch.publications:
+            if item.journaled:
+                self.seqs[item.topic] = item.seq
+                self.events.setdefault(item.topic, []).append(item.fields)
+
+    def find_order(self, order_id):
+        blob = self.records.get(order_id)
+        return None if blob is None else msgspec.json.decode(blob, type=OrderRecord)
+
+    def find_request(self, request_id):
+        blob = self.requests.get(request_id)
+        return None if blob is None else msgspec.json.decode(blob, type=AnsweredRequest)
+
+    def saved(self):
+        """What a new process finds. The clock of the test goes on, so monotonic times stay as they are."""
+        records = [self.find_order(order_id) for order_id in self.records]
+        return Saved(
+            fence=self.fence,
+            circuits={scope: json.loads(text) for scope, text in self.circuits.items() if text is not None},
+            orders=[record for record in records if record.state != "done"],
+            feedback_taken=dict(self.feedback_taken),
+            remembered_cancels={key: until for key, until in self.cancels.items() if until is not None},
+            seqs=dict(self.seqs),
+        )
+
+
+def settings_of(home="/nowhere", *, window=8, allow=(), circuit=None, **breaker):
+    """Settings as the breaker process would have read them."""
+    return Settings(
+        home=home,
+        breaker=BreakerSettings(circuit=CircuitBreakerConfig(**(circuit or {})), **breaker),
+        dispatch=DispatchSettings(window=window),
+        executor=ExecutorSettings(allow_order_fields=tuple(allow)),
+    )
+
+
+@dataclass
+class Rig:
+    """A stage and everything that it has said so far."""
+
+    settings: Settings = field(default_factory=settings_of)
+    clock: ManualClock = field(default_factory=ManualClock)
+    history: MemoryHistory | None = None
+    stage: Stage = field(init=False)
+    # Maps as published, those of `order/` and `state/` apart; repeats of a state apart again.
+    events: list = field(default_factory=list)
+    states: list = field(default_factory=list)
+    repeats: list = field(default_factory=list)
+    topics: list = field(default_factory=list)
+    letters: list = field(default_factory=list)
+    replies: dict = field(default_factory=dict)
+    syncs: int = 0
+    executor: "Executor" = field(init=False)
+
+    def __post_init__(self):
+        if self.history is None:
+            self.history = MemoryHistory(self.clock)
+        self.start()
+        self.executor = Executor(self)
+
+    def start(self):
+        """A breaker process starts and finds what the one before had saved."""
+        saved = self.open_history()
+        self.stage = Stage(
+            self.settings,
+            clock=self.clock,
+            wall_ns=lambda: wall_ns_of(self.clock),
+            history=self.history,
+            saved=saved,
+            version="test",
+        )
+        self.flush()
+
+    def open_history(self):
+        return self.history.saved()
+
+    # -- time ----------------------------------------------------------------------------------------------
+
+    def poll(self):
+        self.stage.poll()
+        self.flush()
+
+    def wait(self, secs, *, step=0.1, leases=True):
+        """Let time pass in small steps, the executor asking for its lease as it goes, if it may."""
+        end = self.clock.monotonic_ns() + round(secs * SECOND)
+        while self.clock.monotonic_ns() < end:
+            self.clock.advance(ns=min(round(step * SECOND), end - self.clock.monotonic_ns()))
+            if leases and self.executor.is_in:
+                self.executor.lease()
+            self.poll()
+
+    def flush(self):
+        """What the loop does: save, then send. Orders in letters reach the executor, publications everybody."""
+        batch = self.stage.drain()
+        self.syncs += batch.sync
+        self.history.save(batch)
+        for letter in batch.letters:
+            message = decode(encode(letter.message), ToExecutor, limit=1 << 20)
+            self.letters.append((letter.peer, message))
+        for item in batch.publications:
+            fields = decode_map(encode_map({"v": VERSION, **item.fields}))
+            self.topics.append((item.topic, fields))
+            if fields["kind"] == "state":
+                (self.repeats if fields["repeat"] else self.states).append(fields)
+            elif fields["kind"] != "health":
+                self.events.append(fields)
+        for reply in batch.replies:
+            self.replies[reply.token] = reply.fields
+        return batch
+
+    # -- strategies ----------------------------------------------------------------------------------------
+
+    def say(self, **fields):
+        """A strategy publishes a map on `orders`."""
+        frame = encode_map({"v": VERSION, **fields})
+        try:
+            read = decode_map(frame)
+            message = convert(read, KINDS[read["kind"]])
+        except DecodeError as error:
+            self.stage.on_nonsense(error)
+        else:
+            self.stage.on_order_message(message)
+        self.flush()
+
+    def submit(self, order_id, strategy_id="alpha", *, ago=0.0, contract=STOCK, order=BUY, **fields):
+        """Submit an order that was sent `ago` seconds ago."""
+        sent_ns = wall_ns_of(self.clock) - round(ago * SECOND)
+        self.say(
+            kind="submit",
+            order_id=order_id,
+            strategy_id=strategy_id,
+            **{"sent_ns": sent_ns, "contract": contract, "order": order, **fields},
+        )
+
+    def cancel(self, order_id, request_id, strategy_id="alpha"):
+        self.say(
+            kind="cancel",
+            request_id=request_id,
+            order_id=order_id,
+            strategy_id=strategy_id,
+            sent_ns=wall_ns_of(self.clock),
+        )
+
+    # -- people --------------------------------------------------------------------------------------------
+
+    def ask(self, op, envelope="t", **fields):
+        """A request on `control`; its reply, or None if it is not there yet."""
+        self.replies.pop(envelope, None)
+        request = convert({"op": op, "id": 1, **fields}, OPS[op])
+        self.stage.on_request(envelope, request)
+        self.flush()
+        return self.replies.get(envelope)
+
+    # -- what was said -------------------------------------------------------------------------------------
+
+    def about(self, order_id):
+        """The events about one order, oldest first."""
+        return [event for event in self.events if event["order_id"] == order_id]
+
+    def kinds(self, order_id):
+        return [event["kind"] for event in self.about(order_id)]
+
+    def last(self, order_id):
+        return self.about(order_id)[-1]
+
+    def decisions(self, order_id):
+        return [e for e in self.about(order_id) if e["kind"] in DECISIONS and not e.get("again")]
+
+    def state(self, scope="system"):
+        """The latest state told of a circuit."""
+        return next(state for state in reversed(self.states) if state["scope"] == scope)
+
+    def circuit(self, scope="system"):
+        return self.stage.core.scopes.find(scope)
+
+    def placed(self):
+        """Ids handed to an executor, in order."""
+        return [message.order_id for _, message in self.letters if isinstance(message, Place)]
+
+    def sent(self, kind):
+        """Messages of one kind sent on `dispatch`."""
+        return [message for _, message in self.letters if isinstance(message, kind)]
+
+
+class Executor:
+    """Plays an executor, its journal and IB behind it, one message at a time."""
+
+    def __init__(self, rig, *, executor_id="exec-1", journal_id="journal-1", peer=b"peer-1"):
+        self.rig = rig
+        self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
+        self.usable, self.planned, self.is_in = True, False, False
+        self.seq, self.nonce = 0, 0
+        self.sent = {}
+
+    def gateway(self):
+        detail = "" if self.usable else "1100"
+        return GatewayStatus(
+            host="127.0.0.1",
+            port=4010,
+            connected=True,
+            usable=self.usable,
+            account="DU1",
+            detail=detail,
+            planned=self.planned,
+        )
+
+    def say(self, message):
+        self.rig.stage.on_executor_message(self.peer, decode(encode(message), FromExecutor))
+        self.rig.flush()
+
+    def hello(self, **fields):
+        self.is_in = False
+        self.say(Hello(executor_id=self.executor_id, journal_id=self.journal_id, gateway=self.gateway(), **fields))
+        return self.answers()
+
+    def answers(self):
+        """What was sent to this executor's connection."""
+        return [message for peer, message in self.rig.letters if peer == self.peer]
+
+    def joined(self, known=(), fence=None):
+        fence = self.rig.sent(Welcome)[-1].fence if fence is None else fence
+        self.say(Joined(executor_id=self.executor_id, fence=fence, known=list(known)))
+        self.is_in = True
+
+    def join(self, known=()):
+        """Hello, joined and the first lease."""
+        self.hello()
+        self.joined(known)
+        self.lease()
+
+    def lease(self):
+        self.nonce += 1
+        self.say(LeaseRequest(executor_id=self.executor_id, nonce=self.nonce, gateway=self.gateway()))
+
+    def fenced(self, fence=None, written=()):
+        """Confirm a fence, by default the last one sent."""
+        fences = self.rig.sent(Fence) + self.rig.sent(Welcome)
+        fence = max(message.fence for message in fences) if fence is None else fence
+        self.say(Fenced(executor_id=self.executor_id, fence=fence, written=list(written)))
+
+    # -- feedback ------------------------------------------------------------------------------------------
+
+    def tell(self, fact, outcome=None, seq=None):
+        """One fact on `feedback`, with the next number of the journal."""
+        if seq is None:
+            self.seq += 1
+            seq = self.seq
+        message = Feedback(journal_id=self.journal_id, seq=seq, fact=fact, outcome=outcome)
+        self.sent[seq] = encode(message)
+        self.send(seq)
+
+    def send(self, seq):
+        """Send a fact of the journal (again)."""
+        self.rig.stage.on_feedback(decode(self.sent[seq], Feedback))
+        self.rig.flush()
+
+    def skip(self, fact, outcome=None):
+        """A fact that gets lost on the way."""
+        self.seq += 1
+        self.sent[self.seq] = encode(Feedback(journal_id=self.journal_id, seq=self.seq, fact=fact, outcome=outcome))
+
+    def tripped(self, ib_code, reason):
+        self.tell(Tripped(ib_code=ib_code, reason=reason))
+
+    def written(self, order_id, strategy_id="alpha"):
+        self.tell(Written(order_id=order_id, strategy_id=strategy_id, ib_order_id=7))
+
+    def accepted(self, order_id, strategy_id="alpha", status="Submitted"):
+        self.tell(accepted(order_id, strategy_id, status), "success" if status == "Submitted" else None)
+
+    def working(self, order_id, status, strategy_id="alpha"):
+        self.tell(Working(order_id=order_id, strategy_id=strategy_id, status=status))
+
+    def filled(self, order_id, strategy_id="alpha", *, shares=100.0, of=100.0, cum=None):
+        self.tell(filled(order_id, strategy_id, shares=shares, of=of, cum=cum), "success")
+
+    def rejected(self, order_id, strategy_id="alpha", outcome="failure", code=201):
+        self.tell(Rejected(order_id=order_id, strategy_id=strategy_id, ib_code=code, reason="no"), outcome)
+
+    def cancelled(self, order_id, strategy_id="alpha", *, filled=0.0, of=100.0, outcome="neutral", request_id=None):
+        fact = Cancelled(
+            order_id=order_id,
+            strategy_id=strategy_id,
+            filled=filled,
+            remaining=of - filled,
+            reason="202",
+            request_id=request_id,
+        )
+        self.tell(fact, outcome)
+
+    def cancel_failed(self, order_id, request_id, strategy_id="alpha"):
+        self.tell(
+            CancelFailed(
+                order_id=order_id, strategy_id=strategy_id, request_id=request_id, ib_code=10148, reason="filled"
+            )
+        )
+
+    def not_placed(self, order_id, strategy_id="alpha", code="fenced"):
+        self.tell(NotPlaced(order_id=order_id, strategy_id=strategy_id, code=code), "neutral")
+
+    def expired(self, order_id, strategy_id="alpha"):
+        self.tell(Expired(order_id=order_id, strategy_id=strategy_id, age_ms=6000), "neutral")
+
+    def unknown(self, order_id, strategy_id="alpha", outcome=None):
+        self.tell(Unknown(order_id=order_id, strategy_id=strategy_id), outcome)
+
+
+def accepted(order_id, strategy_id="alpha", status="Submitted"):
+    return Accepted(order_id=order_id, strategy_id=strategy_id, ib_order_id=7, perm_id=700, status=status)
+
+
+def filled(order_id, strategy_id="alpha", *, shares=100.0, of=100.0, cum=None):
+    cum = shares if cum is None else cum
+    return Filled(
+        order_id=order_id,
+        strategy_id=strategy_id,
+        exec_id=f"e-{order_id}-{cum:g}",
+        shares=shares,
+        price=10.5,
+        cum_qty=cum,
+        avg_price=10.5,
+        remaining=of - cum,
+        done=cum == of,
+    )
+
+
+def rig(**settings):
+    """A breaker on a new home, no executor yet."""
+    return Rig(settings_of(**settings))
+
+
+def trading(**settings):
+    """A breaker whose executor has joined, with a usable gateway, at second 0."""
+    made = rig(**settings)
+    made.executor.join()
+    return made
+
+
+def open_by_rejections(made, strategy_id="alpha", prefix="bad", times=5):
+    """Five orders that IB rejects."""
+    for number in range(times):
+        order_id = f"{prefix}-{number}"
+        made.submit(order_id, strategy_id)
+        made.executor.rejected(order_id, strategy_id)

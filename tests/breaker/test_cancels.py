@@ -1,0 +1,244 @@
+"""Cancels pass in every state of the breaker and of the order; requests are idempotent."""
+
+import pytest
+
+from orderfuse.messages import CancelOrder
+from tests.breaker.harness import BUY, Executor, open_by_rejections, rig, trading, wall_ns_of
+
+
+def answers(r, request_id):
+    return [
+        (event["kind"], event["code"], event.get("again", False))
+        for event in r.events
+        if event.get("request_id") == request_id
+    ]
+
+
+def sent(r):
+    return [(message.order_id, message.request_id) for message in r.sent(CancelOrder)]
+
+
+def heartbeat(r, cancel_after_ms, strategy_id="alpha"):
+    r.say(kind="heartbeat", strategy_id=strategy_id, sent_ns=wall_ns_of(r.clock), cancel_after_ms=cancel_after_ms)
+
+
+def test_a_cancel_of_a_waiting_order_ends_it_as_blocked():
+    r = trading(window=1)
+    r.submit("o-1")
+    r.submit("o-2")
+    r.cancel("o-2", "c-1")
+    assert answers(r, "c-1") == [("request_passed", "queued", False)]
+    assert (r.last("o-2")["kind"], r.last("o-2")["code"]) == ("blocked", "cancelled")
+    r.executor.accepted("o-1")
+    assert r.placed() == ["o-1"]
+
+
+@pytest.mark.parametrize("tripped", [False, True])
+def test_a_cancel_of_an_order_beyond_the_breaker_goes_to_the_executor_in_every_state(tripped):
+    r = trading()
+    r.submit("out")
+    r.submit("working")
+    r.executor.accepted("working")
+    r.submit("unknown")
+    r.executor.unknown("unknown")
+    if tripped:
+        r.ask("trip", reason="stop")
+    for number, order_id in enumerate(("out", "working", "unknown")):
+        r.cancel(order_id, f"c-{number}")
+        assert answers(r, f"c-{number}") == [("request_passed", "sent", False)]
+    assert sent(r) == [("out", "c-0"), ("working", "c-1"), ("unknown", "c-2")]
+    r.executor.cancelled("working", request_id="c-1")
+    assert r.last("working")["request_id"] == "c-1"
+
+
+def test_a_cancel_goes_ahead_of_every_waiting_order():
+    r = trading(window=2)
+    r.submit("o-1")
+    r.submit("o-2")
+    r.submit("o-3")
+    r.cancel("o-1", "c-1")
+    r.executor.accepted("o-2")
+    kinds = [type(message).__name__ for _, message in r.letters if type(message).__name__ in ("Place", "CancelOrder")]
+    assert kinds == ["Place", "Place", "CancelOrder", "Place"]
+
+
+def test_a_cancel_of_an_order_with_its_end_is_refused():
+    r = trading()
+    r.submit("o-1")
+    r.executor.filled("o-1")
+    r.cancel("o-1", "c-1")
+    assert answers(r, "c-1") == [("request_refused", "done", False)]
+
+
+def test_a_cancel_of_somebody_elses_order_is_refused():
+    r = trading()
+    r.submit("o-1", "alpha")
+    r.cancel("o-1", "c-1", "beta")
+    assert answers(r, "c-1") == [("request_refused", "not_yours", False)]
+    assert sent(r) == []
+
+
+def test_a_cancel_that_is_faster_than_its_order_is_remembered_for_an_hour():
+    r = trading()
+    r.cancel("o-1", "c-1")
+    r.cancel("o-2", "c-2")
+    assert answers(r, "c-1") == [("request_passed", "remembered", False)]
+    r.wait(3599, step=1)
+    r.submit("o-1")
+    assert (r.last("o-1")["kind"], r.last("o-1")["code"]) == ("blocked", "cancelled")
+    r.wait(1, step=1)
+    r.executor.join()
+    r.submit("o-2")
+    assert r.last("o-2")["kind"] == "passed"
+    assert set(r.history.cancels.values()) == {None}
+
+
+def test_a_remembered_cancel_is_of_its_strategy_only():
+    r = trading()
+    r.cancel("o-1", "c-1", "beta")
+    r.submit("o-1", "alpha")
+    assert r.last("o-1")["kind"] == "passed"
+
+
+def test_a_resent_request_gets_the_same_answer_again_and_does_nothing():
+    r = trading()
+    r.submit("o-1")
+    r.cancel("o-1", "c-1")
+    r.executor.filled("o-1")
+    r.cancel("o-1", "c-1")
+    assert answers(r, "c-1") == [("request_passed", "sent", False), ("request_passed", "sent", True)]
+    assert sent(r) == [("o-1", "c-1")]
+
+
+def test_a_request_id_used_for_another_order_is_refused_and_is_no_answer_to_it():
+    r = trading()
+    r.submit("o-1")
+    r.submit("o-2")
+    r.cancel("o-1", "c-1")
+    r.cancel("o-2", "c-1")
+    r.cancel("o-1", "c-1", "beta")
+    told = [(e["order_id"], e["strategy_id"], e["kind"]) for e in r.events if e.get("request_id") == "c-1"]
+    assert told == [
+        ("o-1", "alpha", "request_passed"),
+        ("o-2", "alpha", "request_refused"),
+        ("o-1", "beta", "request_refused"),
+    ]
+    assert sent(r) == [("o-1", "c-1")]
+
+
+def test_a_cancel_without_an_executor_is_kept_and_goes_first_when_it_is_back():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.wait(3.1, leases=False)
+    r.cancel("o-1", "c-1")
+    assert answers(r, "c-1") == [("request_passed", "kept", False)]
+    assert sent(r) == []
+    r.executor = Executor(r, executor_id="exec-2", peer=b"peer-2")
+    r.executor.join()
+    assert sent(r) == [("o-1", "c-1")]
+
+
+def test_a_wanted_cancel_is_sent_again_when_the_gateway_is_back():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.executor.usable = False
+    r.executor.lease()
+    r.cancel("o-1", "c-1")
+    r.executor.usable = True
+    r.executor.lease()
+    assert sent(r) == [("o-1", "c-1")] * 2
+
+
+def test_a_cancel_that_ib_refused_is_not_asked_again_by_itself():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.cancel("o-1", "c-1")
+    r.executor.cancel_failed("o-1", "c-1")
+    assert r.last("o-1")["kind"] == "cancel_failed"
+    r.executor.join()
+    assert sent(r) == [("o-1", "c-1")]
+
+
+def test_a_cancel_while_nothing_trades_is_answered():
+    r = rig()
+    r.cancel("o-1", "c-1")
+    assert answers(r, "c-1") == [("request_passed", "remembered", False)]
+
+
+def test_an_order_cancelled_before_it_was_written_is_not_placed_and_no_failure():
+    r = trading()
+    r.submit("o-1")
+    r.cancel("o-1", "c-1")
+    r.executor.not_placed("o-1", code="cancelled")
+    assert (r.last("o-1")["kind"], r.last("o-1")["code"]) == ("not_placed", "cancelled")
+    assert r.circuit().get_state()["failure_count"] == 0
+
+
+def test_a_broken_cancel_is_refused_where_its_id_can_be_read():
+    r = trading()
+    r.say(kind="cancel", request_id="c-1", order_id="o-1", strategy_id="alpha")
+    assert answers(r, "c-1") == [("request_refused", "invalid", False)]
+    assert "sent_ns" in r.last("o-1")["reason"]
+
+
+def test_a_replace_is_refused_honestly_and_again():
+    r = trading()
+    r.submit("o-1")
+    for _ in range(2):
+        r.say(
+            kind="replace",
+            request_id="r-1",
+            order_id="o-1",
+            strategy_id="alpha",
+            sent_ns=wall_ns_of(r.clock),
+            revision=1,
+            order=BUY,
+        )
+    assert answers(r, "r-1") == [
+        ("request_refused", "not_supported", False),
+        ("request_refused", "not_supported", True),
+    ]
+
+
+# The dead man's switch.
+
+
+def test_a_strategy_that_falls_silent_for_longer_than_it_said_has_its_orders_cancelled_but_not_its_stops():
+    r = trading()
+    heartbeat(r, 1000)
+    for order_id, strategy_id in (("a-1", "alpha"), ("b-1", "beta")):
+        r.submit(order_id, strategy_id)
+        r.executor.accepted(order_id, strategy_id)
+    r.submit("a-stop", protect=True)
+    r.executor.accepted("a-stop")
+    r.wait(1.0)
+    assert sent(r) == []
+    r.wait(0.1)
+    assert sent(r) == [("a-1", None)]
+    r.wait(5)
+    assert sent(r) == [("a-1", None)], "once"
+
+
+def test_heartbeats_keep_it_alive_and_zero_ends_the_watch():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    for _ in range(5):
+        heartbeat(r, 1000)
+        r.wait(0.9)
+    heartbeat(r, 0)
+    r.wait(10)
+    assert sent(r) == []
+
+
+def test_the_dead_mans_switch_works_while_open():
+    r = trading()
+    r.submit("o-1", "beta")
+    r.executor.accepted("o-1", "beta")
+    heartbeat(r, 1000, "beta")
+    open_by_rejections(r)
+    r.wait(1.1)
+    assert sent(r) == [("o-1", None)]

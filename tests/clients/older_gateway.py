@@ -1,0 +1,12 @@
+"""`python -m tests.clients.older_gateway VERSION`: the paper gateway as if VERSION were the newest it knew."""
+
+from __future__ import annotations
+
+import sys
+
+from services.paper import wire
+from services.paper.__main__ import main
+
+if __name__ == "__main__":
+    wire.SERVER_VERSION_MAX = int(sys.argv[1])
+    sys.exit(main())

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from orderfuse.codec import decode
+from orderfuse.messages import Accepted, Feedback, Filled
+from services.executor.journal import KEEP_FEEDBACK_NS, Journal, JournalError, JournalMismatch
+from services.executor.records import Effects, Execution, OrderRecord
+
+PATH = "executor.sqlite"
+
+
+class Wall:
+    def __init__(self) -> None:
+        self.ns = 1_000_000_000
+
+    def __call__(self) -> int:
+        return self.ns
+
+
+def accepted(order_id: str) -> Accepted:
+    return Accepted(order_id=order_id, strategy_id="s1", ib_order_id=1, perm_id=2, status="Submitted")
+
+
+def facts(*order_ids: str) -> Effects:
+    return Effects(facts=[(accepted(order_id), None) for order_id in order_ids])
+
+
+def test_what_was_committed_is_there_after_a_restart(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    record = OrderRecord("o-1", "s1", 41, 100, tif="IOC")
+    journal.intend(record)
+    record.perm_id, record.accepted, record.counted = 9, True, "success"
+    execution = Execution("a.01", "o-1", 10, 1.5)
+    journal.commit(Effects(orders={"o-1": record}, executions=[execution]))
+    journal.close()
+    again = Journal(tmp_path / PATH, 7)
+    assert again.journal_id == journal.journal_id
+    assert again.highest_ib_order_id == 41
+    assert again.open_orders() == [record]
+    assert again.find_order(perm_id=9) == again.find_order(ib_order_id=41) == record
+    assert again.find_order(perm_id=0) is None
+    assert again.find_executions("o-1") == [execution]
+    assert again.find_execution("a.01") == execution
+    again.close()
+
+
+def test_an_ended_order_is_not_open_but_still_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    record = OrderRecord("o-1", "s1", 1, 100)
+    journal.intend(record)
+    record.ended = "filled"
+    journal.commit(Effects(orders={"o-1": record}))
+    assert journal.open_orders() == []
+    assert journal.find_order(order_id="o-1") == record
+    journal.close()
+
+
+def test_an_order_id_of_ib_is_never_used_twice_and_never_goes_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    journal.intend(OrderRecord("o-1", "s1", 41, 100))
+    for lower in (41, 40, 1):
+        with pytest.raises(JournalError, match="not above 41"):
+            journal.intend(OrderRecord(f"o-{lower}", "s1", lower, 100))
+    with pytest.raises(JournalError):
+        journal.intend(OrderRecord("o-1", "s1", 42, 100))
+    assert journal.highest_ib_order_id == 41
+    journal.close()
+
+
+def test_feedback_is_numbered_without_a_gap_and_its_bytes_say_so(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    told = journal.commit(facts("o-1", "o-2")) + journal.commit(facts("o-1"))
+    assert [seq for seq, _, _ in told] == [1, 2, 3]
+    for seq, feedback, payload in told:
+        assert decode(payload, Feedback) == feedback
+        assert (feedback.seq, feedback.journal_id) == (seq, journal.journal_id)
+    assert [seq for seq, _ in journal.feedback_after(1, 10)] == [2, 3]
+    assert [seq for seq, _ in journal.feedback_after(0, 2)] == [1, 2]
+    assert [seq for seq, _ in journal.feedback_of("o-1")] == [1, 3]
+    assert journal.feedback_range() == (1, 3)
+    journal.close()
+
+
+def test_feedback_older_than_a_week_goes_and_its_numbers_are_not_given_again(tmp_path: Path) -> None:
+    wall = Wall()
+    journal = Journal(tmp_path / PATH, 7, wall_ns=wall)
+    assert journal.feedback_range() == (1, 0)
+    journal.commit(facts("o-1", "o-2"))
+    wall.ns += KEEP_FEEDBACK_NS
+    journal.prune()
+    assert journal.feedback_range() == (1, 2)
+    wall.ns += 1
+    journal.prune()
+    assert journal.feedback_range() == (3, 2)
+    assert journal.commit(facts("o-3"))[0][0] == 3
+    journal.close()
+
+
+def test_a_journal_of_another_client_id_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    Journal(tmp_path / PATH, 7).close()
+    with pytest.raises(JournalMismatch, match="Set it back to 7"):
+        Journal(tmp_path / PATH, 8)
+
+
+def test_a_journal_of_another_account_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    journal.bind_account("DU1")
+    journal.bind_account("DU1")
+    with pytest.raises(JournalMismatch, match="belongs to the account DU1"):
+        journal.bind_account("DU2")
+    journal.close()
+
+
+def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
+    Journal(tmp_path / PATH, 7).close()
+    with sqlite3.connect(tmp_path / PATH) as db:
+        db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+    db.close()
+    with pytest.raises(JournalMismatch, match="version 99"):
+        Journal(tmp_path / PATH, 7)
+
+
+def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
+    (tmp_path / PATH).write_bytes(b"not a database, but long enough to be taken for one" * 100)
+    with pytest.raises(JournalError, match="cannot be used"):
+        Journal(tmp_path / PATH, 7)
+
+
+def test_when_one_part_cannot_be_kept_nothing_is(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    journal.intend(OrderRecord("o-1", "s1", 1, 100))
+    broken = Effects(facts=[(accepted("o-1"), None)], executions=[Execution("a.01", "o-1", float("nan"), 1)])
+    with pytest.raises(JournalError):
+        journal.commit(broken)
+    assert journal.feedback_range() == (1, 0)
+    fill = Filled(
+        order_id="o-1",
+        strategy_id="s1",
+        exec_id="a.01",
+        shares=1,
+        price=1,
+        cum_qty=1,
+        avg_price=1,
+        remaining=0,
+        done=True,
+    )
+    assert journal.commit(Effects(facts=[(fill, "success")]))[0][0] == 1
+    journal.close()
+
+
+def test_the_intent_is_on_the_disk_before_anything_can_be_sent(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    journal.intend(OrderRecord("o-1", "s1", 1, 100))
+    other = sqlite3.connect(tmp_path / PATH)
+    assert other.execute("SELECT order_id FROM orders").fetchall() == [("o-1",)]
+    other.close()
+    journal.close()

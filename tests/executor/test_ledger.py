@@ -1,0 +1,508 @@
+"""The ledger in virtual time: IB's reports in every order in which they may come."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderfuse.messages import Accepted, CancelFailed, Cancelled, Filled, Rejected, Tripped, Unknown
+from services.executor.journal import Journal
+from services.executor.ledger import KEEP_ENDED_SECS, MAX_EARLY_COMMISSIONS, Ledger
+from services.executor.records import Effects, OrderRecord
+from services.executor.reports import (
+    CommissionReport,
+    CompletedOrderReport,
+    ErrorReport,
+    ExecutionReport,
+    OpenOrderReport,
+    OrderReport,
+    StatusReport,
+)
+
+OURS, PERM = 7, 9001
+
+
+class Bench:
+    """A ledger with one order written at second 0, and everything that it has told."""
+
+    def __init__(self, quantity: float = 100, *, journal: Journal | None = None, **record: Any) -> None:
+        self.journal = journal or Journal(None, OURS)
+        self.ledger = Ledger(self.journal, OURS)
+        self.now = 0.0
+        self.told: list[tuple[Any, Any]] = []
+        self.looked_up = False
+        if journal is None:
+            self.write("o-1", quantity, **record)
+            self.told.clear()
+        else:
+            self.ledger.restore(journal.open_orders())
+
+    def write(self, order_id: str, quantity: float = 100, **record: Any) -> None:
+        ib_order_id = self.journal.highest_ib_order_id + 1
+        made = OrderRecord(order_id, "s1", ib_order_id, quantity, **record)
+        self.journal.intend(made)
+        self.ledger.intend(made)
+        self._keep(self.ledger.on_written(order_id, self.now))
+
+    def say(self, *reports: OrderReport) -> Bench:
+        for report in reports:
+            self._keep(self.ledger.on_report(report, self.now))
+        return self
+
+    def wait(self, secs: float) -> Bench:
+        self.now += secs
+        self._keep(self.ledger.poll(self.now))
+        return self
+
+    def _keep(self, effects: Effects) -> None:
+        self.told += effects.facts
+        self.looked_up = self.looked_up or effects.look_up
+        self.journal.commit(effects)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(fact).__name__ for fact, _ in self.told]
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [outcome for _, outcome in self.told if outcome]
+
+    def only(self, kind: type[Any]) -> Any:
+        (fact,) = [fact for fact, _ in self.told if isinstance(fact, kind)]
+        return fact
+
+
+def status(name: str, filled: float = 0, remaining: float = 100, **more: Any) -> StatusReport:
+    fields = {"ib_order_id": 1, "perm_id": PERM, "client_id": OURS, **more}
+    return StatusReport(status=name, filled=filled, remaining=remaining, **fields)
+
+
+def opened(name: str, **more: Any) -> OpenOrderReport:
+    fields: dict[str, Any] = {
+        "ib_order_id": 1,
+        "perm_id": PERM,
+        "client_id": OURS,
+        "order_ref": "o-1",
+        "account": "DU0000000",
+        "quantity": 100,
+        **more,
+    }
+    return OpenOrderReport(status=name, **fields)
+
+
+def executed(exec_id: str, shares: float = 100, price: float = 10, **more: Any) -> ExecutionReport:
+    fields: dict[str, Any] = {
+        "ib_order_id": 1,
+        "perm_id": PERM,
+        "client_id": OURS,
+        "order_ref": "o-1",
+        "account": "DU0000000",
+        "sec_type": "STK",
+        **more,
+    }
+    return ExecutionReport(exec_id=exec_id, shares=shares, price=price, **fields)
+
+
+def completed(name: str, text: str = "", **more: Any) -> CompletedOrderReport:
+    fields: dict[str, Any] = {"perm_id": PERM, "order_ref": "o-1", "account": "DU0000000", **more}
+    return CompletedOrderReport(status=name, completed_status=text, **fields)
+
+
+def error(code: int, text: str = "text", ib_order_id: int = 1) -> ErrorReport:
+    return ErrorReport(ib_order_id, code, text)
+
+
+def paid(exec_id: str) -> CommissionReport:
+    return CommissionReport(exec_id, 1.0, "USD", None)
+
+
+# -- fills ------------------------------------------------------------------------------------------------
+
+
+def test_a_market_order_is_accepted_filled_and_paid_once_each() -> None:
+    bench = Bench().say(
+        opened("PreSubmitted"),
+        status("PreSubmitted"),
+        executed("a.01"),
+        opened("Filled"),
+        status("Filled", 100, 0),
+        opened("Filled"),
+        paid("a.01"),
+        paid("a.01"),
+        executed("a.01"),
+        status("Filled", 100, 0),
+    )
+    assert bench.kinds == ["Accepted", "Filled", "Commission"]
+    assert bench.outcomes == ["success"]
+    filled = bench.only(Filled)
+    assert (filled.cum_qty, filled.avg_price, filled.remaining, filled.done) == (100, 10, 0, True)
+
+
+def test_a_fill_without_any_status_before_it_is_accepted_first() -> None:
+    assert Bench().say(executed("a.01")).kinds == ["Accepted", "Filled"]
+
+
+def test_partial_fills_add_up_and_the_last_one_is_done() -> None:
+    bench = Bench().say(
+        status("Submitted"), executed("a.01", 30, 10), executed("b.01", 20, 11), executed("c.01", 50, 12)
+    )
+    fills = [fact for fact, _ in bench.told if isinstance(fact, Filled)]
+    assert [fill.cum_qty for fill in fills] == [30, 50, 100]
+    assert [fill.remaining for fill in fills] == [70, 50, 0]
+    assert [fill.done for fill in fills] == [False, False, True]
+    assert fills[-1].avg_price == pytest.approx((300 + 220 + 600) / 100)
+
+
+def test_fractions_that_binary_numbers_cannot_say_still_add_up_to_done() -> None:
+    bench = Bench(quantity=0.3).say(executed("a.01", 0.1), executed("b.01", 0.2))
+    assert bench.told[-1][0].done
+    assert bench.told[-1][0].remaining == 0
+
+
+def test_a_correction_replaces_what_it_corrects() -> None:
+    bench = Bench().say(executed("a.01", 100, 10), executed("a.02", 60, 11))
+    fill = bench.told[-1][0]
+    assert (fill.corrects, fill.cum_qty, fill.avg_price, fill.remaining, fill.done) == ("a.01", 60, 11, 40, False)
+    # The first version once more, as a reconnect brings it, changes nothing; the rest still fills it.
+    bench.say(executed("a.01", 100, 10), executed("b.01", 40, 11))
+    assert bench.kinds == ["Accepted", "Filled", "Filled", "Filled"]
+    assert bench.told[-1][0].done
+
+
+def test_a_fill_that_comes_after_the_cancel_wins() -> None:
+    bench = Bench().say(status("Submitted"))
+    bench.ledger.on_cancel_asked("o-1", "r-1")
+    bench.say(status("Cancelled"), error(202, "Order Canceled - reason:"), executed("a.01"), status("Filled", 100, 0))
+    assert bench.kinds == ["Accepted", "Working", "Cancelled", "Filled"]
+    assert bench.told[-1][0].done
+    assert bench.ledger.record("o-1").ended == "filled"
+
+
+def test_the_legs_of_a_combo_do_not_fill_it() -> None:
+    bench = Bench(quantity=2, combo=True)
+    bench.say(executed("leg1.01", 2), executed("leg2.01", 4), executed("combo.01", 2, sec_type="BAG"))
+    assert bench.only(Filled).exec_id == "combo.01"
+    assert bench.only(Filled).done
+    assert "Commission" in bench.say(paid("leg1.01")).kinds
+
+
+def test_a_commission_that_comes_before_its_execution_is_told_after_it() -> None:
+    bench = Bench().say(paid("a.01"), executed("a.01"))
+    assert bench.kinds == ["Accepted", "Filled", "Commission"]
+    for number in range(2 * MAX_EARLY_COMMISSIONS):
+        bench.say(paid(f"strange-{number}.01"))
+    assert len(bench.ledger._early_commissions) == MAX_EARLY_COMMISSIONS
+
+
+def test_filled_without_its_fills_is_looked_up_once() -> None:
+    bench = Bench().say(status("Filled", 100, 0))
+    assert bench.outcomes == ["success"]
+    assert not bench.wait(1.9).looked_up
+    assert bench.wait(0.1).looked_up
+    bench.looked_up = False
+    bench.say(completed("Filled", "Filled Size: 100")).wait(10)
+    assert not bench.looked_up
+
+
+# -- working ----------------------------------------------------------------------------------------------
+
+
+def test_submitted_is_a_success_and_presubmitted_only_after_two_seconds() -> None:
+    assert Bench().say(status("Submitted")).outcomes == ["success"]
+    bench = Bench().say(status("PreSubmitted"))
+    assert bench.wait(1.999).outcomes == []
+    assert bench.wait(0.001).outcomes == ["success"]
+    assert bench.wait(60).outcomes == ["success"]
+
+
+def test_an_error_within_the_two_seconds_makes_presubmitted_a_failure() -> None:
+    bench = Bench().say(status("PreSubmitted")).wait(1.5).say(error(201)).wait(5)
+    assert bench.kinds == ["Accepted", "Rejected"]
+    assert bench.outcomes == ["failure"]
+
+
+def test_a_status_is_told_when_it_changes_and_only_then() -> None:
+    bench = Bench().say(*[status("PreSubmitted")] * 3, *[status("Submitted")] * 3)
+    assert bench.kinds == ["Accepted", "Working"]
+
+
+def test_an_order_held_to_locate_shares_lives_and_is_a_success_in_the_end() -> None:
+    held = status("Inactive", why_held="locate")
+    bench = Bench().say(error(404), opened("Inactive"), held, opened("Inactive")).wait(1.5)
+    assert bench.kinds == ["Accepted"]
+    assert bench.wait(0.5).outcomes == ["success"]
+
+
+@pytest.mark.parametrize("code", [399, 404, 481, 10311, 10329, 10349, 2109, 2137])
+def test_a_notice_about_an_order_ends_nothing(code: int) -> None:
+    bench = Bench().say(error(code), status("Submitted"), error(code), executed("a.01"))
+    assert bench.kinds == ["Accepted", "Working", "Filled"]
+    assert bench.outcomes == ["success"]
+
+
+# -- rejections, in every order ---------------------------------------------------------------------------
+
+REJECTION = (error(201, "Order rejected - reason: no"), opened("Inactive"), status("Inactive"))
+
+
+@pytest.mark.parametrize("reports", list(itertools.permutations(REJECTION)))
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_rejection_is_told_once_with_its_text_in_every_order(reports: Any, count: int) -> None:
+    bench = Bench().say(*reports[:count]).wait(1.0).wait(10)
+    assert bench.kinds == ["Rejected"]
+    assert bench.outcomes == ["failure"]
+    if REJECTION[0] in reports[:count]:
+        assert bench.only(Rejected).ib_code == 201
+        assert bench.only(Rejected).reason == "Order rejected - reason: no"
+
+
+def test_inactive_waits_a_second_for_its_text() -> None:
+    bench = Bench().say(status("Inactive")).wait(0.999)
+    assert bench.kinds == []
+    bench.wait(0.001)
+    assert bench.only(Rejected).reason == "Inactive, and IB gave no reason"
+
+
+def test_an_order_that_becomes_active_again_within_the_second_is_not_rejected() -> None:
+    bench = Bench().say(status("Inactive")).wait(0.5).say(status("Submitted")).wait(5)
+    assert bench.kinds == ["Accepted", "Working"]
+
+
+def test_a_fill_after_a_rejection_wins() -> None:
+    bench = Bench().say(error(201), executed("a.01"))
+    assert bench.kinds == ["Rejected", "Accepted", "Filled"]
+    assert bench.outcomes == ["failure"]
+
+
+def test_a_rejection_after_a_success_is_still_a_failure() -> None:
+    bench = Bench().say(status("Submitted"), error(201))
+    assert bench.outcomes == ["success", "failure"]
+
+
+@pytest.mark.parametrize("code", [110, 200, 321, 387, 434])
+def test_what_ib_calls_malformed_counts_against_the_strategy(code: int) -> None:
+    bench = Bench().say(error(code))
+    assert bench.kinds == ["Rejected"]
+    assert bench.outcomes == ["malformed"]
+
+
+def test_an_unknown_code_makes_doubt_and_a_look_up_but_no_end() -> None:
+    bench = Bench().say(error(54321))
+    assert bench.kinds == ["Unknown"]
+    assert bench.outcomes == ["failure"]
+    assert bench.looked_up
+    # What the look-up brings settles it, and the failure stays the order's only outcome.
+    bench.say(opened("Submitted"), status("Submitted"))
+    assert bench.kinds == ["Unknown", "Accepted", "Working"] or bench.kinds == ["Unknown", "Accepted"]
+    assert bench.outcomes == ["failure"]
+
+
+def test_a_duplicate_order_id_is_doubt_and_never_an_end() -> None:
+    bench = Bench().say(error(103))
+    assert isinstance(bench.only(Unknown), Unknown)
+    assert bench.ledger.record("o-1").ended == ""
+
+
+def test_a_working_order_in_doubt_is_told_again_when_its_status_comes() -> None:
+    bench = Bench().say(status("Submitted"), error(54321), status("Submitted"))
+    assert bench.kinds == ["Accepted", "Working", "Unknown", "Working"]
+
+
+def test_read_only_and_missing_rights_trip() -> None:
+    text = "The API interface is currently in Read-Only mode."
+    bench = Bench().say(error(321, text))
+    assert bench.only(Tripped).ib_code == 321
+    assert bench.only(Rejected).ib_code == 321
+    assert Bench().say(error(10015)).only(Tripped).ib_code == 10015
+    assert Bench().say(ErrorReport(-1, 1300, "port changed")).only(Tripped).ib_code == 1300
+
+
+# -- cancels ----------------------------------------------------------------------------------------------
+
+
+def test_a_cancel_that_was_asked_for_is_neutral_and_names_its_request() -> None:
+    bench = Bench().say(status("Submitted"), executed("a.01", 40))
+    bench.ledger.on_cancel_asked("o-1", "r-1")
+    bench.say(status("Cancelled", 40, 60), error(202, "Order Canceled - reason:"))
+    cancelled = bench.only(Cancelled)
+    assert (cancelled.request_id, cancelled.filled, cancelled.remaining) == ("r-1", 40, 60)
+    assert bench.outcomes == ["success", "neutral"]
+
+
+@pytest.mark.parametrize("reports", list(itertools.permutations([status("Cancelled"), error(202, "reason: limit")])))
+def test_a_cancel_that_nobody_asked_for_is_a_failure_with_its_text(reports: Any) -> None:
+    bench = Bench().say(status("Submitted"), *reports).wait(5)
+    assert bench.only(Cancelled).reason == "reason: limit"
+    assert bench.outcomes == ["success", "failure"]
+
+
+def test_cancelled_and_then_201_is_a_rejection() -> None:
+    bench = Bench().say(status("Cancelled")).wait(0.1).say(error(201)).wait(5)
+    assert bench.kinds == ["Rejected"]
+
+
+def test_an_immediate_or_cancel_order_that_finds_nothing_is_no_failure() -> None:
+    bench = Bench(tif="IOC").say(status("Submitted"), status("Cancelled"), error(202, "Order Canceled - reason:"))
+    assert bench.outcomes == ["success", "neutral"]
+    assert Bench(tif="IOC").say(error(202, "reason: too far through the market")).outcomes == ["failure"]
+
+
+def test_a_failed_cancel_leaves_the_order_as_it_was() -> None:
+    bench = Bench().say(status("Submitted"))
+    bench.ledger.on_cancel_asked("o-1", "r-1")
+    assert [record.order_id for record in bench.ledger.cancels_to_send()] == ["o-1"]
+    bench.ledger.on_cancel_sent("o-1")
+    assert bench.ledger.cancels_to_send() == []
+    bench.say(error(10148, "can not be cancelled, state: PendingSubmit"))
+    failed = bench.only(CancelFailed)
+    assert (failed.request_id, failed.ib_code) == ("r-1", 10148)
+    assert bench.looked_up
+    bench.say(executed("a.01"))
+    assert bench.kinds[-1] == "Filled"
+
+
+def test_a_cancel_of_an_order_that_is_over_or_was_never_here_fails() -> None:
+    bench = Bench().say(executed("a.01"))
+    bench._keep(bench.ledger.on_cancel_asked("o-1", "r-1"))
+    bench._keep(bench.ledger.on_cancel_asked("stranger", "r-2"))
+    reasons = [fact.reason for fact, _ in bench.told if isinstance(fact, CancelFailed)]
+    assert reasons == ["the order was filled", "the executor never had this order"]
+    assert bench.ledger.cancels_to_send() == []
+
+
+# -- whose reports they are -------------------------------------------------------------------------------
+
+
+def test_reports_about_orders_of_others_are_ignored() -> None:
+    bench = Bench().say(
+        opened("Submitted", order_ref="manual", perm_id=1, ib_order_id=50),
+        opened("Submitted", order_ref="", perm_id=2, client_id=0, ib_order_id=0),
+        status("Submitted", perm_id=3, client_id=8),
+        executed("x.01", order_ref="other", perm_id=4),
+        completed("Cancelled", order_ref="other", perm_id=4),
+        error(201, ib_order_id=77),
+        paid("x.01"),
+    )
+    assert bench.told == []
+
+
+def test_an_order_id_that_ib_gave_to_another_order_is_not_believed() -> None:
+    bench = Bench().say(status("Submitted"))
+    bench.say(status("Filled", 100, 0, perm_id=777), executed("a.01", perm_id=777))
+    assert bench.kinds == ["Accepted", "Working"]
+
+
+# -- over a reconnect and a restart -----------------------------------------------------------------------
+
+
+def test_what_is_told_again_after_a_reconnect_makes_no_second_fact() -> None:
+    bench = Bench().say(status("Submitted"), executed("a.01", 40), paid("a.01"))
+    told = list(bench.told)
+    bench.say(opened("Submitted"), status("Submitted", 40, 60), executed("a.01", 40), paid("a.01"))
+    assert bench.told == told
+
+
+@pytest.mark.parametrize(
+    ("report", "kind", "outcome"),
+    [
+        (completed("Cancelled", "Cancelled by Trader"), "Cancelled", "failure"),
+        (completed("Inactive", "Rejected by exchange"), "Rejected", "failure"),
+        (completed("Cancelled", "Order rejected - reason: no"), "Rejected", "failure"),
+    ],
+)
+def test_what_happened_while_the_executor_was_away_is_found(report: Any, kind: str, outcome: str) -> None:
+    first = Bench().say(status("Submitted"))
+    second = Bench(journal=first.journal)
+    second.say(report, report)
+    assert second.kinds == [kind]
+    assert second.outcomes == [outcome]
+
+
+def test_fills_while_away_are_added_to_those_before_and_told_once() -> None:
+    first = Bench().say(status("Submitted"), executed("a.01", 40, 10), paid("a.01"))
+    second = Bench(journal=first.journal)
+    second.say(executed("a.01", 40, 10), paid("a.01"), executed("b.01", 60, 20), paid("b.01"), completed("Filled"))
+    assert second.kinds == ["Filled", "Commission"]
+    fill = second.only(Filled)
+    assert (fill.cum_qty, fill.avg_price, fill.done) == (100, 16, True)
+    third = Bench(journal=second.journal)
+    third.say(executed("a.01", 40, 10), executed("b.01", 60, 20), paid("b.01"), completed("Filled"))
+    assert third.told == []
+
+
+def test_a_cancel_asked_for_before_the_restart_is_sent_after_it_and_is_neutral() -> None:
+    first = Bench().say(status("Submitted"))
+    first._keep(first.ledger.on_cancel_asked("o-1", "r-1"))
+    second = Bench(journal=first.journal)
+    assert [record.order_id for record in second.ledger.cancels_to_send()] == ["o-1"]
+    second._keep(second.ledger.on_cancel_sent("o-1"))
+    second.say(status("Cancelled"))
+    assert second.only(Cancelled).request_id == "r-1"
+    assert second.outcomes == ["neutral"]
+
+
+def test_an_ended_order_leaves_the_memory_and_is_still_known() -> None:
+    bench = Bench().say(executed("a.01", 100, 10)).wait(KEEP_ENDED_SECS)
+    assert bench.ledger._stories == {}
+    assert bench.ledger._by_exec == {}
+    assert bench.ledger.knows("o-1")
+    bench.say(executed("a.01", 100, 10), paid("a.01"), executed("a.02", 100, 11))
+    assert bench.kinds == ["Accepted", "Filled", "Commission", "Filled"]
+    assert bench.told[-1][0].corrects == "a.01"
+    assert bench.wait(KEEP_ENDED_SECS).ledger._stories == {}
+
+
+def test_the_window_counts_what_is_written_and_unanswered_for_less_than_five_seconds() -> None:
+    bench = Bench()
+    assert bench.ledger.window_used(4.999) == 1
+    assert bench.ledger.window_used(5.0) == 0
+    assert bench.ledger.unanswered() == ["o-1"]
+    bench.say(error(399))
+    assert bench.ledger.window_used(0.1) == 0
+    assert bench.ledger.unanswered() == []
+
+
+@given(st.permutations([executed("a.01", 30), executed("b.01", 70), executed("a.02", 30, 12), executed("b.01", 70)]))
+def test_the_totals_are_the_same_in_whatever_order_fills_and_corrections_come(reports: Any) -> None:
+    bench = Bench().say(*reports)
+    assert bench.ledger.totals("o-1") == (100, pytest.approx((30 * 12 + 70 * 10) / 100))
+    assert bench.kinds.count("Accepted") == 1
+    assert bench.outcomes == ["success"]
+    assert bench.only(Accepted)
+
+
+SCRIPT = [
+    *REJECTION,
+    status("PreSubmitted"),
+    status("Submitted"),
+    status("Cancelled"),
+    error(202),
+    error(10349),
+    error(54321),
+    executed("a.01", 40),
+    executed("b.01", 60),
+    completed("Cancelled"),
+    paid("a.01"),
+]
+
+
+@given(st.lists(st.one_of(st.sampled_from(SCRIPT), st.floats(0, 3)), max_size=25))
+def test_whatever_comes_each_fact_comes_once_and_a_success_never_follows_a_failure(steps: list[Any]) -> None:
+    bench = Bench()
+    for step in steps:
+        if isinstance(step, float):
+            bench.wait(step)
+        else:
+            bench.say(step)
+    assert bench.kinds.count("Accepted") <= 1
+    fills = [fact.exec_id for fact, _ in bench.told if isinstance(fact, Filled)]
+    assert len(fills) == len(set(fills))
+    assert set(fills) == {step.exec_id for step in steps if isinstance(step, ExecutionReport)}
+    assert bench.outcomes.count("success") <= 1
+    assert "success" not in bench.outcomes[1:]
+    done = [fact.done for fact, _ in bench.told if isinstance(fact, Filled)]
+    assert done == [False] * (len(done) - 1) + [len(done) == 2] if done else True

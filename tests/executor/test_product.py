@@ -1,0 +1,398 @@
+"""The executor through ib_insync's own client: the same is told of an order however IB's messages come."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from orderfuse.codec import decode
+from orderfuse.messages import Feedback
+from orderfuse.settings import IbSettings
+from services.executor.connection import IBConnectionManager
+from services.executor.engine import OrderExecutionEngine
+from services.executor.journal import Journal
+from services.executor.outcomes import NEW, Meaning, for_order
+from services.paper.fault_texts import BEFORE_BOOKING
+from services.paper.faults import make_fault, text_for
+from services.paper.gateway import PaperGateway
+from tests.executor.support import DEADLINE_SECS, MARKET, QUICK, orders_on_the_wire, paper, run, submit, until
+
+# Below the market, which stands still; `Play.sell_off` takes it there.
+LIMIT = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 150.0}
+# 2199 stands for IB's warnings, 77777 for a code that nobody has classified.
+NOTICES = sorted({code for code, verdict in NEW.items() if verdict.meaning is Meaning.NOTICE} | {2199})
+ENDS = sorted({code for code, verdict in NEW.items() if verdict.meaning is not Meaning.NOTICE} | {77777})
+MARGIN = "Order rejected - reason: insufficient margin"
+# With an acknowledgement before them, and without.
+ARRIVALS: list[dict[str, Any]] = [
+    {"sequence": sequence, **before}
+    for sequence in ("error_first", "status_first", "error_only")
+    for before in ({}, {"presubmitted": True, "wait_ms": 30})
+]
+# What only leads to an end, and depends on how much of it there was to hear.
+STEPS = {"Written", "Accepted", "Working", "Commission"}
+
+
+@dataclass
+class Play:
+    """A paper gateway, an executor on it, and what it has told."""
+
+    gateway: PaperGateway
+    engine: OrderExecutionEngine
+
+    def arm(self, kind: str, **fields: Any) -> None:
+        self.gateway.play(make_fault(kind, fields))
+
+    def write(self, order_id: str, order: dict[str, Any] = MARKET) -> None:
+        assert self.engine.write(self.engine.check(submit(order_id, order=order))) is None
+
+    async def works(self, order_id: str) -> None:
+        self.write(order_id, LIMIT)
+        await self.tells(order_id, "Working")
+
+    def sell_off(self) -> None:
+        self.gateway.move_price("AAPL", 149.0)
+
+    def told(self, order_id: str) -> list[Feedback]:
+        return [decode(payload, Feedback) for _, payload in self.engine.journal.feedback_of(order_id)]
+
+    def facts(self, order_id: str, kind: str) -> list[Any]:
+        return [feedback.fact for feedback in self.told(order_id) if type(feedback.fact).__name__ == kind]
+
+    def kinds(self, order_id: str) -> list[str]:
+        return [type(feedback.fact).__name__ for feedback in self.told(order_id)]
+
+    def tale(self, order_id: str) -> tuple[str, str, str]:
+        """What was told of an order without the mere steps, what it counted as, and how it has ended."""
+        record = self.engine.ledger.record(order_id)
+        assert record is not None
+        news = [kind for kind in self.kinds(order_id) if kind not in STEPS]
+        outcomes = [feedback.outcome for feedback in self.told(order_id) if feedback.outcome]
+        return " ".join(news), " ".join(outcomes), record.ended
+
+    def filled(self, order_id: str) -> float:
+        return self.engine.ledger.totals(order_id)[0]
+
+    async def tells(self, order_id: str, kind: str, count: int = 1) -> None:
+        await until(lambda: len(self.facts(order_id, kind)) >= count, f"{kind} of {order_id}")
+
+    async def quiet(self) -> None:
+        """Return when what the gateway had said is told: the answers to two rounds of questions came behind it."""
+        await self._round()
+        await self._round()
+
+    async def _round(self) -> None:
+        entries = self.gateway.record.entries
+        ends = len(list(entries("completedOrdersEnd")))
+        self.engine.connection.look_up()
+        await until(lambda: len(list(entries("completedOrdersEnd"))) > ends, "a round of questions")
+
+
+def play(story: Callable[[Play], Any], *, speed: float = 1.0) -> None:
+    """Play a story. With `speed` the executor's clock runs so much faster, and with it all of its waits."""
+
+    async def whole() -> None:
+        async with paper(tick_secs=0, messages_per_second=0) as gateway:
+            settings = IbSettings(port=gateway.port, messages_per_second=0)
+            with contextlib.closing(Journal(None, settings.client_id)) as journal:
+                connection = IBConnectionManager(
+                    settings, journal, timing=QUICK, clock=lambda: time.monotonic() * speed
+                )
+                engine = OrderExecutionEngine(connection)
+                await connection.start(DEADLINE_SECS)
+                try:
+                    await story(Play(gateway, engine))
+                finally:
+                    await connection.stop()
+            written = orders_on_the_wire(gateway)
+            assert len(written) == len(set(written)), "an order was written twice"
+
+    run(whole)
+
+
+def test_a_refusal_has_one_end_and_one_outcome_in_whatever_order_its_messages_come() -> None:
+    async def story(it: Play) -> None:
+        cases = [(code, text_for(code, "")) for code in ENDS] + [(201, MARGIN)]
+        for number, (code, text) in enumerate(cases):
+            for arrival, fields in enumerate(ARRIVALS):
+                it.arm("reject", code=code, text=text, order_ref=f"{number}.{code}.{arrival}.", **fields)
+                it.write(f"{number}.{code}.{arrival}.")
+        await until(lambda: not it.engine.ledger.unanswered(), "the answers")
+        await it.quiet()
+        for number, (code, text) in enumerate(cases):
+            verdict = for_order(code, text)
+            news, ended, told_code = {
+                Meaning.CANCELLED: ("Cancelled", "cancelled", code),
+                # Only IB's status or its list of completed orders ends what an error leaves open.
+                Meaning.DOUBT: ("Unknown Rejected", "rejected", 0),
+            }.get(verdict.meaning, ("Rejected", "rejected", code))
+            if code in BEFORE_BOOKING and verdict.meaning is Meaning.DOUBT:
+                news, ended = "Unknown", ""
+            for arrival in range(len(ARRIVALS)):
+                order_id = f"{number}.{code}.{arrival}."
+                await it.tells(order_id, news.split()[-1])
+                assert it.tale(order_id) == (news, verdict.outcome, ended), order_id
+                assert [fact.ib_code for fact in it.facts(order_id, "Rejected")] in ([], [told_code]), order_id
+
+    play(story)
+
+
+@pytest.mark.parametrize("arrival", ["error-first", "status-first"])
+def test_a_notice_leaves_the_order_working_and_it_fills(arrival: str) -> None:
+    async def story(it: Play) -> None:
+        if arrival == "status-first":
+            it.arm("late", message="error", ms=50, count=len(NOTICES))
+        for code in NOTICES:
+            it.arm("warn", code=code, order_ref=f"{code}.")
+            it.write(f"{code}.", LIMIT)
+        errors = it.gateway.record.entries
+        await until(lambda: sum(e.fields["id"] != "-1" for e in errors("error")) == len(NOTICES), "the notices")
+        await it.quiet()
+        assert {it.tale(f"{code}.") for code in NOTICES} == {("", "success", "")}
+        it.sell_off()
+        for code in NOTICES:
+            await it.tells(f"{code}.", "Commission")
+            assert it.tale(f"{code}.") == ("Filled", "success", "filled"), code
+
+    play(story)
+
+
+@pytest.mark.parametrize("arrival", ["error-first", "status-first"])
+def test_a_code_that_nobody_knows_is_a_failure_and_the_order_that_lives_is_found(arrival: str) -> None:
+    async def story(it: Play) -> None:
+        if arrival == "status-first":
+            it.arm("late", message="error", ms=50)
+        it.arm("warn", code=77777)
+        it.write("o-1", LIMIT)
+        await it.tells("o-1", "Unknown")
+        await it.quiet()
+        assert it.kinds("o-1")[-1] in {"Accepted", "Working"}, "it is told again that the order works"
+        it.sell_off()
+        await it.tells("o-1", "Filled")
+        # What IB says first counts first, and a success after a failure never does.
+        counted = "failure" if arrival == "error-first" else "success failure"
+        assert it.tale("o-1") == ("Unknown Filled", counted, "filled")
+
+    play(story)
+
+
+@pytest.mark.parametrize("code", [201, 202, 103, 77777])
+@pytest.mark.parametrize("sequence", ["error_first", "error_only"])
+def test_an_error_that_comes_twice_changes_nothing(code: int, sequence: str) -> None:
+    async def story(it: Play) -> None:
+        it.arm("reject", code=code, count=2, sequence=sequence)
+        for order_id in ("once", "twice"):
+            it.write(order_id)
+            await it.quiet()
+            it.arm("duplicate", message="error")
+        assert it.tale("twice") == it.tale("once") != ("", "", "")
+
+    play(story)
+
+
+@pytest.mark.parametrize("faults", [["inactive"], ["reject", "cut"]])
+def test_a_rejection_whose_text_never_comes_is_one_all_the_same(faults: list[str]) -> None:
+    async def story(it: Play) -> None:
+        for fault in faults:
+            it.arm(fault)
+        it.write("o-1")
+        await it.tells("o-1", "Rejected")
+        await it.quiet()
+        assert it.tale("o-1") == ("Rejected", "failure", "rejected")
+
+    play(story, speed=10)
+
+
+@pytest.mark.parametrize("code", [161, 10147, 10148])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_a_refused_cancel_is_answered_once_and_the_order_fills(code: int, copies: int) -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("reject", on="cancel", code=code, count=2)
+        if copies == 2:
+            it.arm("duplicate", message="error", count=2)
+        for count in (1, 2):
+            it.engine.cancel("o-1", f"r-{count}")
+            await it.tells("o-1", "CancelFailed", count)
+            await it.quiet()
+        assert it.tale("o-1") == ("CancelFailed CancelFailed", "success", "")
+        it.sell_off()
+        await it.tells("o-1", "Filled")
+        assert it.tale("o-1") == ("CancelFailed CancelFailed Filled", "success", "filled")
+        answers = [(fact.request_id, fact.ib_code) for fact in it.facts("o-1", "CancelFailed")]
+        assert answers == [("r-1", code), ("r-2", code)]
+
+    play(story)
+
+
+@pytest.mark.parametrize("code", [161, 10147, 10148])
+def test_a_refused_cancel_is_answered_also_behind_the_fill_that_was_faster(code: int) -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("reject", on="cancel", code=code)
+        it.arm("late", message="error", ms=200)
+        it.engine.cancel("o-1", "r-1")
+        await until(lambda: list(it.gateway.record.entries("cancelOrder", direction="in")), "the cancel")
+        it.sell_off()
+        await it.tells("o-1", "CancelFailed")
+        assert it.tale("o-1") == ("Filled CancelFailed", "success", "filled")
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *({"kind": "late", "message": message, "ms": 50} for message in ("error", "orderStatus")),
+        *({"kind": "omit", "message": message} for message in ("error", "orderStatus")),
+        *({"kind": "cut", "on": "cancel", "at": at} for at in ("before", "booked", "orderStatus")),
+    ],
+)
+def test_a_cancel_has_one_end_whatever_happens_to_its_messages(fault: dict[str, Any]) -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm(**fault)
+        it.engine.cancel("o-1", "r-1")
+        await it.tells("o-1", "Cancelled")
+        await it.quiet()
+        assert it.tale("o-1") == ("Cancelled", "success neutral", "cancelled")
+        assert it.facts("o-1", "Cancelled")[0].request_id == "r-1"
+        sent = list(it.gateway.record.entries("cancelOrder", direction="in"))
+        assert len(sent) == (2 if fault.get("at") == "before" else 1)
+
+    play(story)
+
+
+def test_a_fill_after_cancelled_wins() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("fill_after_cancel", wait_ms=50)
+        it.engine.cancel("o-1", "r-1")
+        await it.tells("o-1", "Filled")
+        await it.quiet()
+        assert it.tale("o-1") == ("Cancelled Filled", "success neutral", "filled")
+        assert (it.filled("o-1"), it.facts("o-1", "Filled")[0].done) == (100, True)
+
+    play(story)
+
+
+def test_a_corrected_execution_replaces_the_one_before_it() -> None:
+    async def story(it: Play) -> None:
+        it.arm("partial", size=60)
+        it.arm("correct", price_change=-0.5)
+        it.write("o-1")
+        await it.tells("o-1", "Filled", 2)
+        await it.quiet()
+        first, second = it.facts("o-1", "Filled")
+        assert (second.corrects, first.exec_id[-3:], second.exec_id[-3:]) == (first.exec_id, ".01", ".02")
+        assert second.price == second.avg_price == first.price - 0.5
+        assert (second.cum_qty, second.remaining, second.done) == (60, 40, False)
+        it.arm("fill", price=200.0)
+        await it.tells("o-1", "Commission", 3)
+        last = it.facts("o-1", "Filled")[-1]
+        assert (last.cum_qty, last.remaining, last.done) == (100, 0, True)
+        assert last.avg_price == pytest.approx((60 * second.price + 40 * 200.0) / 100)
+        assert it.tale("o-1") == ("Filled Filled Filled", "success", "filled")
+
+    play(story)
+
+
+@pytest.mark.parametrize("message", ["openOrder", "orderStatus", "execDetails", "commissionReport"])
+def test_a_message_that_comes_twice_changes_nothing(message: str) -> None:
+    async def story(it: Play) -> None:
+        it.write("plain")
+        await it.tells("plain", "Commission")
+        it.arm("duplicate", message=message, count=100)
+        it.write("twice")
+        await it.tells("twice", "Commission")
+        await it.works("cancelled")
+        it.engine.cancel("cancelled", "r-1")
+        await it.tells("cancelled", "Cancelled")
+        await it.quiet()
+        assert it.kinds("twice") == it.kinds("plain")
+        assert it.tale("twice") == it.tale("plain") == ("Filled", "success", "filled")
+        assert it.kinds("cancelled") == ["Written", "Accepted", "Working", "Cancelled"]
+
+    play(story)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "omit"}, {"kind": "late", "ms": 100}])
+@pytest.mark.parametrize("message", ["openOrder", "orderStatus", "execDetails", "commissionReport"])
+def test_a_message_that_is_missing_or_late_changes_no_total(fault: dict[str, Any], message: str) -> None:
+    async def story(it: Play) -> None:
+        it.arm(**fault, message=message, order_ref="o-1")
+        it.write("o-1")
+        await it.tells("o-1", "Filled")
+        await it.quiet()
+        assert (it.tale("o-1"), it.filled("o-1")) == (("Filled", "success", "filled"), 100)
+        # IB's list of executions brings their commissions once more.
+        assert len(it.facts("o-1", "Commission")) == 1
+
+    play(story, speed=10)
+
+
+@pytest.mark.parametrize("how", ["rst", "fin", "mid_frame", "restart"])
+def test_what_fills_while_the_executor_is_away_is_found_when_it_is_back(how: str) -> None:
+    async def story(it: Play) -> None:
+        names = ("filled", "part", "rests")
+        for name in names:
+            await it.works(name)
+        it.arm("fill", order_ref="filled", away=True)
+        it.arm("fill", order_ref="part", away=True, shares=30)
+        # Away for long enough that the gateway sees it gone.
+        it.arm("refuse", how="fin", count=8)
+        it.arm(**({"kind": "restart"} if how == "restart" else {"kind": "disconnect", "how": how}))
+        await it.tells("filled", "Commission")
+        await it.tells("part", "Commission")
+        await it.quiet()
+        assert [it.filled(name) for name in names] == [100, 30, 0]
+        assert [it.tale(name)[0] for name in names] == ["Filled", "Filled", ""]
+        assert [it.tale(name)[2] for name in names] == ["filled", "", ""]
+
+    play(story)
+
+
+@pytest.mark.parametrize("at", ["booked", "openOrder", "orderStatus", "execDetails", "commissionReport"])
+@pytest.mark.parametrize("how", ["rst", "mid_frame"])
+def test_a_connection_that_breaks_around_an_order_loses_nothing(at: str, how: str) -> None:
+    async def story(it: Play) -> None:
+        it.arm("cut", at=at, how=how)
+        it.write("o-1")
+        await it.tells("o-1", "Commission")
+        await it.quiet()
+        assert (it.tale("o-1"), it.filled("o-1")) == (("Filled", "success", "filled"), 100)
+
+    play(story)
+
+
+def test_an_order_that_is_booked_in_silence_is_unknown_and_found_by_looking_it_up() -> None:
+    async def story(it: Play) -> None:
+        it.arm("swallow", booked=True)
+        assert (await it.engine.place_order(submit("o-1", order=LIMIT))).status == "unknown"
+        await it.tells("o-1", "Working")
+        assert it.engine.ledger.doubts() == {}
+        it.sell_off()
+        await it.tells("o-1", "Filled")
+        assert it.tale("o-1") == ("Filled", "success", "filled")
+
+    play(story, speed=20)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "swallow"}, {"kind": "cut", "at": "before"}])
+def test_an_order_that_ib_never_had_is_unknown_until_two_rounds_prove_it(fault: dict[str, Any]) -> None:
+    async def story(it: Play) -> None:
+        await it.works("rests")
+        it.arm(**fault, order_ref="o-1")
+        assert (await it.engine.place_order(submit("o-1"))).status == "unknown"
+        assert it.tale("o-1") == ("", "", "")
+        await it.tells("o-1", "NotPlaced")
+        assert it.facts("o-1", "NotPlaced")[0].code == "reconciled"
+        assert it.tale("o-1") == ("NotPlaced", "neutral", "not_placed")
+        assert it.tale("rests") == ("", "success", "")
+
+    play(story, speed=20)

@@ -1,0 +1,181 @@
+"""What is said on `dispatch`, in virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orderfuse.messages import (
+    CancelOrder,
+    Fence,
+    GatewayStatus,
+    Hello,
+    Lease,
+    LeaseRequest,
+    NotWelcome,
+    ResendFeedback,
+    Welcome,
+)
+from services.executor.session import (
+    MAX_REQUESTS_OUT,
+    AnswerFence,
+    AnswerWelcome,
+    CancelAtIB,
+    Resend,
+    Send,
+    Session,
+    Tell,
+)
+from tests.executor.support import place
+
+UP = GatewayStatus(host="127.0.0.1", port=4010, connected=True, usable=True, account="DU1")
+DOWN = GatewayStatus(host="127.0.0.1", port=4010, connected=False, usable=False, detail="gone")
+
+
+def new_session() -> Session:
+    return Session(executor_id="e", journal_id="j", inbox_limit=2, first_nonce=1000)
+
+
+def joined(fence: int = 5) -> Session:
+    session = new_session()
+    session.tick(0.0, UP, 1)
+    session.take(Welcome(fence=fence, doubtful=[], feedback_after=0), 0.0)
+    return session
+
+
+def sent(effects: list[Any], kind: type[Any]) -> list[Any]:
+    return [effect.message for effect in effects if isinstance(effect, Send) and isinstance(effect.message, kind)]
+
+
+def told(effects: list[Any]) -> list[tuple[str, str]]:
+    return [(effect.fact.order_id, effect.fact.code) for effect in effects if isinstance(effect, Tell)]
+
+
+def lease_for(session: Session, asked_at: float, answered_at: float, **changes: Any) -> LeaseRequest:
+    (request,) = sent(session.tick(asked_at, UP, 1), LeaseRequest)
+    fields: dict[str, Any] = {
+        "nonce": request.nonce,
+        "fence": session.fence,
+        "lease_ms": 500,
+        "feedback_taken": 0,
+        **changes,
+    }
+    session.take(Lease(**fields), answered_at)
+    return request
+
+
+def test_hello_is_said_every_quarter_second_until_welcome() -> None:
+    session = new_session()
+    hellos = [bool(sent(session.tick(ms / 1000, UP, 1), Hello)) for ms in range(0, 1000, 50)]
+    assert [index for index, said in enumerate(hellos) if said] == [0, 5, 10, 15]
+    session.take(Welcome(fence=1, doubtful=[], feedback_after=0), 1.0)
+    assert sent(session.tick(1.3, UP, 1), Hello) == []
+
+
+def test_welcome_is_answered_with_what_is_known_after_the_inbox_is_refused() -> None:
+    session = joined(fence=5)
+    session.take(place("o-1", fence=5), 0.1)
+    effects = session.take(Welcome(fence=6, doubtful=["a", "b"], feedback_after=17), 0.2)
+    assert told(effects) == [("o-1", "fenced")]
+    assert effects[-2:] == [Resend(17), AnswerWelcome(["a", "b"], 6)]
+    assert not session.inbox
+
+
+def test_a_lease_counts_from_our_own_request() -> None:
+    session = joined()
+    lease_for(session, asked_at=0.25, answered_at=0.5)
+    assert session.lease_until == 0.75
+
+
+def test_an_old_answer_shortens_nothing_and_extends_nothing_beyond_its_request() -> None:
+    session = joined()
+    first = sent(session.tick(0.125, UP, 1), LeaseRequest)[0]
+    second = sent(session.tick(0.25, UP, 1), LeaseRequest)[0]
+    for nonce in (second.nonce, first.nonce, first.nonce, second.nonce, 999_999):
+        session.take(Lease(nonce=nonce, fence=5, lease_ms=500, feedback_taken=0), 0.375)
+        assert session.lease_until == 0.75
+
+
+def test_leases_of_before_the_welcome_are_void() -> None:
+    session = joined()
+    request = sent(session.tick(0.2, UP, 1), LeaseRequest)[0]
+    session.take(Welcome(fence=5, doubtful=[], feedback_after=0), 0.3)
+    session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=0), 0.4)
+    assert session.lease_until == 0.0
+
+
+def test_requests_without_answers_do_not_pile_up() -> None:
+    session = joined()
+    for number in range(3 * MAX_REQUESTS_OUT):
+        session._answered_at = number / 10
+        session.tick(number / 10, UP, 1)
+    assert len(session._asked) == MAX_REQUESTS_OUT
+
+
+def test_silence_of_half_a_second_brings_hello_again() -> None:
+    session = joined()
+    lease_for(session, 0.1, 0.1)
+    assert sent(session.tick(0.6, UP, 1), Hello) == []
+    assert len(sent(session.tick(0.601, UP, 1), Hello)) == 1
+    assert not session.joined
+
+
+def test_a_change_of_the_gateway_is_told_at_once() -> None:
+    session = joined()
+    lease_for(session, 0.1, 0.1)
+    assert session.tick(0.11, UP, 1) == []
+    (request,) = sent(session.tick(0.12, DOWN, 1), LeaseRequest)
+    assert request.gateway == DOWN
+
+
+def test_a_fence_refuses_the_inbox_and_never_goes_back() -> None:
+    session = joined(fence=5)
+    session.take(place("o-1", fence=5), 0.1)
+    effects = session.take(Fence(fence=6), 0.2)
+    assert told(effects) == [("o-1", "fenced")]
+    assert effects[-1] == AnswerFence(6)
+    assert session.take(Fence(fence=4), 0.3)[-1] == AnswerFence(6)
+    assert session.fence == 6
+
+
+def test_a_lease_with_a_newer_fence_is_as_good_as_the_fence() -> None:
+    session = joined(fence=5)
+    session.take(place("o-1", fence=5), 0.05)
+    (request,) = sent(session.tick(0.1, UP, 1), LeaseRequest)
+    effects = session.take(Lease(nonce=request.nonce, fence=7, lease_ms=500, feedback_taken=0), 0.1)
+    assert told(effects) == [("o-1", "fenced")]
+    assert effects[-1] == AnswerFence(7)
+    assert session.lease_until == 0.0
+
+
+def test_not_welcome_ends_the_lease_and_refuses_the_inbox() -> None:
+    session = joined()
+    lease_for(session, 0.1, 0.1)
+    session.take(place("o-1", fence=5), 0.2)
+    effects = session.take(NotWelcome(reason="another executor lives"), 0.2)
+    assert told(effects) == [("o-1", "lease")]
+    assert session.lease_until == 0.0
+    assert told(session.take(place("o-2", fence=5), 0.3)) == [("o-2", "lease")]
+
+
+def test_the_inbox_is_bounded() -> None:
+    session = joined()
+    for order_id in ("o-1", "o-2"):
+        assert session.take(place(order_id, fence=5), 0.1) == []
+    assert told(session.take(place("o-3", fence=5), 0.1)) == [("o-3", "undelivered")]
+
+
+def test_a_cancel_takes_an_order_out_of_the_inbox_or_goes_to_ib() -> None:
+    session = joined()
+    session.take(place("o-1", fence=5), 0.1)
+    assert told(session.take(CancelOrder(order_id="o-1", request_id="r"), 0.1)) == [("o-1", "cancelled")]
+    assert session.take(CancelOrder(order_id="o-1", request_id="r"), 0.1) == [CancelAtIB("o-1", "r")]
+
+
+def test_feedback_that_the_breaker_lacks_for_a_second_is_sent_again() -> None:
+    session = joined()
+    session.on_feedback_sent(9, 0.0)
+    (request,) = sent(session.tick(0.1, UP, 1), LeaseRequest)
+    assert Resend(7) not in session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=7), 0.5)
+    (request,) = sent(session.tick(0.9, UP, 1), LeaseRequest) or sent(session.tick(0.95, UP, 1), LeaseRequest)
+    assert Resend(7) in session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=7), 1.0)
+    assert session.take(ResendFeedback(after_seq=3), 1.0) == [Resend(3)]

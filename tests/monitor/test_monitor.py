@@ -1,0 +1,160 @@
+"""The monitor: one line for each thing that matters, and it waits for whatever is away."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from orderfuse.messages import (
+    Accepted,
+    Blocked,
+    CancelFailed,
+    Cancelled,
+    Expired,
+    Filled,
+    Invalid,
+    NotPlaced,
+    Passed,
+    Rejected,
+    Unknown,
+)
+from orderfuse.settings import Settings
+from orderfuse.watch import Gap, Heard, Silent, Unreadable
+from services.monitor.lines import Lines
+from tests.orderfuse.process import Service
+from tests.orderfuse.wire import WireBreaker, state
+
+ABOUT = {"order_id": "o-1", "strategy_id": "s"}
+
+
+def told(*items: Any, lines: Lines | None = None) -> list[tuple[str, str]]:
+    lines = lines or Lines()
+    return [line for item in items for line in lines.about("order/s/", item)]
+
+
+def test_a_change_of_state_is_one_line_with_before_and_after_reason_and_retry() -> None:
+    lines = told(
+        state(),
+        state(state="OPEN", reason="5 failures in 60s window", retry_at="2025-01-06T14:35:00+00:00", generation=2),
+        state(state="HALF_OPEN", generation=3),
+        state(generation=4),
+    )
+    assert lines == [
+        ("INFO", "system: CLOSED"),
+        ("WARNING", "system: CLOSED -> OPEN: 5 failures in 60s window; retries at 2025-01-06T14:35:00+00:00"),
+        ("WARNING", "system: OPEN -> HALF_OPEN"),
+        ("INFO", "system: HALF_OPEN -> CLOSED"),
+    ]
+
+
+def test_a_latched_circuit_says_who_can_end_it() -> None:
+    (line,) = told(state(state="OPEN", latched=True, reason="stop"))
+    assert line == ("WARNING", "system: OPEN, latched: stop; a person must reset it: orderfuse reset")
+
+
+def test_the_same_state_again_and_a_count_are_no_news() -> None:
+    assert len(told(state(), state(repeat=True), state(failures=3), state(fenced=False))) == 1
+
+
+def test_a_strategys_circuit_is_no_news_until_it_is_not_as_it_should_be() -> None:
+    lines = told(state(scope="strategy:a"), state(scope="strategy:a", state="OPEN"), state(scope="strategy:b"))
+    assert [text for _, text in lines] == ["strategy:a: CLOSED -> OPEN"]
+
+
+def test_conditions_are_named_and_no_good_news() -> None:
+    assert told(state(conditions=["margin_low"])) == [("WARNING", "system: CLOSED; waits for margin_low")]
+
+
+OUTCOMES = [
+    (
+        Filled(**ABOUT, exec_id="e1", shares=10, price=190.5, cum_qty=10, avg_price=190.5, remaining=0, done=True),
+        ("INFO", "s o-1 filled 10 at 190.5, done, exec e1"),
+    ),
+    (
+        Filled(
+            **ABOUT, exec_id="e1", shares=4, price=1, cum_qty=4, avg_price=1, remaining=6, done=False, corrects="e0"
+        ),
+        ("INFO", "s o-1 filled 4 at 1, 6 left, exec e1 (corrects e0)"),
+    ),
+    (
+        Blocked(
+            **ABOUT,
+            reason="open",
+            code="circuit_open",
+            scope="system",
+            state="OPEN",
+            retry_at=None,
+            failures=5,
+            failure_count=5,
+        ),
+        ("WARNING", "s o-1 blocked (circuit_open): open"),
+    ),
+    (Expired(**ABOUT, age_ms=5001), ("WARNING", "s o-1 expired at 5001 ms")),
+    (Invalid(**ABOUT, reason="order.tif"), ("WARNING", "s o-1 invalid: order.tif")),
+    (Cancelled(**ABOUT, filled=1, remaining=9, reason="x"), ("INFO", "s o-1 cancelled: 1 filled, 9 not; x")),
+    (Rejected(**ABOUT, ib_code=201, reason="no"), ("WARNING", "s o-1 rejected by IB (201): no")),
+    (NotPlaced(**ABOUT, code="fenced"), ("WARNING", "s o-1 not placed (fenced)")),
+    (Unknown(**ABOUT), ("ERROR", "s o-1 unknown: no answer in time, IB may have it; being reconciled")),
+    (
+        CancelFailed(**ABOUT, request_id=None, ib_code=10148, reason="done"),
+        ("WARNING", "s o-1 not cancelled by IB (10148): done"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("event", "line"), OUTCOMES, ids=lambda value: type(value).__name__)
+def test_an_outcome_is_one_line_with_ids_and_numbers(event: Any, line: tuple[str, str]) -> None:
+    assert told(event) == [line]
+    assert told(msgspec.structs.replace(event, again=True)) == []
+
+
+def test_steps_on_the_way_are_no_lines() -> None:
+    passed = Passed(**ABOUT, generation=1, trial=False)
+    assert told(passed, Accepted(**ABOUT, ib_order_id=1, perm_id=2, status="Submitted")) == []
+
+
+def test_a_fact_that_replaces_an_end_says_which() -> None:
+    ((_, text),) = told(NotPlaced(**ABOUT, code="reconciled", supersedes=9))
+    assert text.endswith("(instead of what was said in 9)")
+
+
+def test_gaps_silence_and_the_unreadable_are_said() -> None:
+    lines = told(Silent(2.0), Gap(7, 3, missing=False), Gap(7, 0, missing=True), Unreadable("kind is 'x'", "bad_field"))
+    assert [level for level, _ in lines] == ["WARNING", "INFO", "ERROR", "WARNING"]
+    assert "3 events after 7" in lines[1][1]
+    assert "lost" in lines[2][1]
+    assert "kind is 'x'" in lines[3][1]
+
+
+def test_orders_that_are_unknown_are_named_when_a_breaker_is_found() -> None:
+    status = {"executor": {"present": True}, "gateway": {"connected": False}, "unknown": ["o-7"]}
+    assert told(Heard(status)) == [
+        ("INFO", "a breaker is there; executor present, gateway not connected"),
+        ("ERROR", "unknown orders: o-7; IB may have them"),
+    ]
+    assert len(told(Heard(None))) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_waits_for_a_breaker_and_outlives_it(home: Path, settings: Settings, number: int) -> None:
+    with Service("monitor", home) as monitor:
+        monitor.wait_for("no breaker is heard")
+        with WireBreaker(settings) as breaker:
+            monitor.wait_for("a breaker is there")
+            breaker.tell(Expired(**ABOUT, age_ms=5001))
+            monitor.wait_for("s o-1 expired at 5001 ms")
+        monitor.wait_for("no breaker is heard")
+        assert monitor.stop(number) == 0
+        assert monitor.said("no breaker is heard") == 2
+        assert monitor.said("Traceback") == 0
+
+
+def test_a_wrong_setting_ends_it_at_once(home: Path) -> None:
+    (home / "orderfuse.toml").write_text("[links]\nevents = 'tcp://127.0.0.1:1'\n")
+    with Service("monitor", home) as monitor:
+        monitor.wait_for("links.events")
+        assert monitor._process.wait(10) == 2

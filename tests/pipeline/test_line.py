@@ -1,0 +1,200 @@
+"""The whole line: real processes, the real ib_insync client, and a program that knows only the protocol."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.raw import RawProgram
+
+SERVICES = ("paper", "executor", "breaker")
+SHORT_OPEN = {"ORDERFUSE_BREAKER__OPEN_TIMEOUT_SECS": "1"}
+
+
+@pytest.fixture
+def pipeline() -> Iterator[Pipeline]:
+    with running(*SERVICES, **SHORT_OPEN) as started:
+        yield started
+
+
+@pytest.fixture
+def program(pipeline: Pipeline) -> Iterator[RawProgram]:
+    with RawProgram(pipeline.home) as raw:
+        raw.ready()
+        raw.wait_trading()
+        yield raw
+
+
+def fill(program: RawProgram) -> str:
+    order_id = program.submit()
+    program.wait_event("filled", order_id, done=True)
+    return order_id
+
+
+def is_filled(program: RawProgram) -> bool:
+    """Send an order and say whether it was filled; else it was blocked, or handed to an executor that died."""
+    order_id = program.submit()
+    deadline = time.monotonic() + 5.0
+    while not set(program.kinds(order_id)) & {"blocked", "not_placed", "commission"}:
+        program.next_event(0.1)
+        assert time.monotonic() < deadline, f"no end of {order_id}: {program.kinds(order_id)}"
+    return "commission" in program.kinds(order_id)
+
+
+def reject_next(pipeline: Pipeline, count: int) -> None:
+    done = pipeline.command(f"paper reject --count {count} --code 201 --text 'Order rejected - reason: test'")
+    assert done.returncode == 0, done.stderr
+
+
+def placed(pipeline: Pipeline) -> list[str]:
+    return [entry["fields"]["orderRef"] for entry in pipeline.at_the_wire("placeOrder")]
+
+
+def test_an_order_passes_is_accepted_and_filled(program: RawProgram) -> None:
+    order_id = fill(program)
+    kinds = program.kinds(order_id)
+    assert kinds[:2] == ["passed", "accepted"]
+    assert kinds.index("accepted") < kinds.index("filled")
+    filled = program.wait_event("filled", order_id, done=True)
+    assert filled["cum_qty"] == 1
+    assert filled["remaining"] == 0
+    assert program.wait_event("commission", order_id)["exec_id"] == filled["exec_id"]
+
+
+def test_a_bad_order_is_invalid_and_never_reaches_ib(pipeline: Pipeline, program: RawProgram) -> None:
+    negative = program.submit(order={"action": "BUY", "orderType": "MKT", "totalQuantity": -1})
+    assert "totalQuantity" in program.wait_event("invalid", negative)["reason"]
+    text = program.submit(order={"action": "BUY", "orderType": "MKT", "totalQuantity": "ten"})
+    assert "totalQuantity" in program.wait_event("invalid", text)["reason"]
+    assert not {negative, text} & set(placed(pipeline))
+    assert program.request("status")["circuits"][0]["failure_count"] == 0
+
+
+def test_a_trip_latches_blocks_and_is_ended_by_reset(program: RawProgram) -> None:
+    reply = program.request("trip", reason="test")
+    assert reply["ok"]
+    assert reply["fenced"]
+    program.wait_state(state="OPEN", latched=True, trading_allowed=False)
+    blocked = program.wait_event("blocked", program.submit())
+    assert blocked["code"] == "latched"
+    assert blocked["state"] == "OPEN"
+    assert program.request("reset", reason="test", generation=0)["code"] == "stale"
+    assert program.request("reset", reason="test", generation=reply["generation"])["state"] == "CLOSED"
+    fill(program)
+
+
+def test_a_resting_order_is_cancelled_while_open(program: RawProgram) -> None:
+    order_id = program.submit_resting()
+    program.wait_event("accepted", order_id)
+    program.request("trip", reason="test")
+    request_id = program.cancel(order_id)
+    program.wait_event("request_passed", order_id, request_id=request_id)
+    cancelled = program.wait_event("cancelled", order_id)
+    assert cancelled["request_id"] == request_id
+    assert cancelled["remaining"] == 1
+
+
+def test_five_rejections_open_the_circuit_and_three_trials_close_it(pipeline: Pipeline, program: RawProgram) -> None:
+    reject_next(pipeline, 5)
+    for _ in range(5):
+        rejected = program.wait_event("rejected", program.submit())
+        assert rejected["ib_code"] == 201
+    program.wait_state(state="OPEN", latched=False)
+    assert program.wait_event("blocked", program.submit())["code"] == "circuit_open"
+    program.wait_state(state="HALF_OPEN")
+    trials = [program.submit() for _ in range(3)]
+    for order_id in trials:
+        program.wait_event("filled", order_id, done=True)
+        assert program.wait_event("passed", order_id)["trial"]
+    program.wait_state(state="CLOSED")
+    fill(program)
+
+
+def test_a_resend_is_a_duplicate_and_is_placed_once(pipeline: Pipeline, program: RawProgram) -> None:
+    sent_ns = time.time_ns()
+    order_id = program.submit(sent_ns=sent_ns)
+    program.wait_event("filled", order_id, done=True)
+    program.submit(order_id, sent_ns=sent_ns)
+    program.wait_event("duplicate", order_id)
+    assert program.wait_event("passed", order_id, again=True)
+    assert placed(pipeline).count(order_id) == 1
+
+
+def test_a_breaker_killed_while_open_is_open_again(pipeline: Pipeline, program: RawProgram) -> None:
+    fill(program)
+    program.request("trip", reason="before the kill")
+    before = program.wait_state(state="OPEN", latched=True)
+    pipeline.kill("breaker")
+    pipeline.start("breaker")
+    with RawProgram(pipeline.home, "second") as second:
+        second.ready()
+        after = second.wait_state(state="OPEN", latched=True)
+        assert after["generation"] == before["generation"]
+        assert after["reason"] == before["reason"]
+        second.wait_state(conditions=[])
+        assert second.wait_event("blocked", second.submit())["code"] == "latched"
+        second.request("reset", reason="after the kill")
+        second.wait_trading()
+        fill(second)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_any_one_service_is_restarted_and_the_line_works_again(
+    pipeline: Pipeline, program: RawProgram, name: str, number: int
+) -> None:
+    first = fill(program)
+    code = pipeline.kill(name, number)
+    assert code == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    pipeline.start(name)
+    with RawProgram(pipeline.home, "after") as after:
+        after.ready()
+        # An order that meets the restart may be blocked, with its reason; the next ones must pass soon.
+        wait_until(lambda: is_filled(after), f"an order filled after the restart of {name}", secs=5.0)
+    assert placed(pipeline).count(first) == 1
+
+
+def test_an_executor_killed_with_orders_out_places_none_twice(pipeline: Pipeline, program: RawProgram) -> None:
+    resting = [program.submit_resting() for _ in range(3)]
+    for order_id in resting:
+        program.wait_event("accepted", order_id)
+    pipeline.kill("executor")
+    pipeline.start("executor")
+    program.wait_state(conditions=[], trading_allowed=True)
+    request_id = program.cancel(resting[0])
+    program.wait_event("cancelled", resting[0], request_id=request_id)
+    fill(program)
+    references = placed(pipeline)
+    assert len(references) == len(set(references))
+
+
+def test_without_a_gateway_orders_are_blocked_with_the_condition() -> None:
+    with running("executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_state(conditions=["broker_disconnected"])
+        blocked = program.wait_event("blocked", program.submit())
+        assert blocked["code"] == "condition"
+        pipeline.start("paper")
+        program.wait_trading()
+        fill(program)
+
+
+def test_a_trip_under_load_lets_nothing_through_after_its_reply(pipeline: Pipeline, program: RawProgram) -> None:
+    ids = [program.submit() for _ in range(40)]
+    program.wait_event("passed", ids[0])
+    reply = program.request("trip", reason="under load")
+    confirmed_ns = time.monotonic_ns()
+    assert reply["fenced"]
+    for order_id in ids:
+        wait_until(
+            lambda order_id=order_id: (
+                program.next_event(0.01) is None and set(program.kinds(order_id)) & {"blocked", "not_placed", "filled"}
+            ),
+            f"an end of {order_id}",
+        )
+    late = [entry for entry in pipeline.at_the_wire("placeOrder") if entry["ns"] > confirmed_ns]
+    assert [entry["fields"]["orderRef"] for entry in late if entry["fields"]["orderRef"] not in reply["written"]] == []

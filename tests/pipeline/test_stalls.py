@@ -1,0 +1,111 @@
+"""A process that hangs is worse than one that is dead: what it wakes up with is old."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.raw import RawProgram
+
+SERVICES = ("paper", "executor", "breaker")
+
+
+@contextmanager
+def stopped(pipeline: Pipeline, name: str) -> Iterator[None]:
+    """The process stands still inside the block, as if its machine were swapping."""
+    pipeline.signal(name, signal.SIGSTOP)
+    os.waitid(os.P_PID, pipeline.processes[name].pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        pipeline.signal(name, signal.SIGCONT)
+
+
+@contextmanager
+def hung_executor(pipeline: Pipeline, program: RawProgram, orders: int) -> Iterator[list[str]]:
+    """The executor stands still, with so many orders handed over to it that it has not taken yet.
+
+    They pass only while its last lease runs (500 ms). On a machine too busy for that it is tried again.
+    """
+    for _ in range(10):
+        with stopped(pipeline, "executor"):
+            ids = [program.submit() for _ in range(orders)]
+            deadline = time.monotonic() + 1.0
+            while time.monotonic() < deadline and any("passed" not in program.kinds(i) for i in ids):
+                program.next_event(0.05)
+            if all(program.kinds(order_id) == ["passed"] for order_id in ids):
+                yield ids
+                return
+        program.wait_state(conditions=[], trading_allowed=True)
+    raise AssertionError("the orders never passed while the lease ran")
+
+
+def arrived(pipeline: Pipeline, order_id: str) -> list[dict[str, object]]:
+    return pipeline.at_the_wire("placeOrder", orderRef=order_id)
+
+
+def test_an_executor_that_wakes_up_places_nothing_that_waited() -> None:
+    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        with hung_executor(pipeline, program, 4) as ids:
+            # The lease (500 ms) is over when the breaker notices the silence.
+            program.wait_state(conditions=["executor_silent"])
+            blocked = program.wait_event("blocked", program.submit())
+            assert blocked["code"] == "condition"
+        for order_id in ids:
+            assert program.wait_event("not_placed", order_id)["code"] in {"lease", "fenced", "undelivered"}
+            assert not arrived(pipeline, order_id)
+
+
+def test_a_trip_while_the_executor_hangs_is_answered_when_its_lease_has_run_out() -> None:
+    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        with hung_executor(pipeline, program, 1) as (order_id,):
+            reply = program.request("trip", reason="it hangs")
+            assert reply["ok"]
+            assert not reply["fenced"]
+            assert order_id in reply["written"], "nobody can say that it was not"
+        program.wait_event("not_placed", order_id)
+        program.wait_state(fenced=True)
+        assert not arrived(pipeline, order_id)
+
+
+def test_a_breaker_that_hangs_stops_its_executor() -> None:
+    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        with stopped(pipeline, "breaker"):
+            wait_until(lambda: "breaker is silent" in pipeline.log("executor"), "the executor notices")
+            sent = program.submit()
+        # It was never decided while the breaker slept; now it is, and truly.
+        deadline = time.monotonic() + 10
+        while not set(program.kinds(sent)) & {"passed", "blocked", "expired"}:
+            program.next_event(0.1)
+            assert time.monotonic() < deadline
+        program.wait_trading()
+        order_id = program.submit()
+        program.wait_event("filled", order_id, done=True)
+
+
+def test_a_gateway_that_hangs_leaves_orders_unknown_and_tells_their_fills_when_it_wakes() -> None:
+    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        with stopped(pipeline, "paper"):
+            order_id = program.submit()
+            program.wait_event("passed", order_id)
+            program.wait_event("unknown", order_id)
+            assert program.request("status")["unknown"] == [order_id]
+        ends = {"filled", "not_placed"}
+        deadline = time.monotonic() + 40
+        while not set(program.kinds(order_id)) & ends:
+            program.next_event(0.1)
+            assert time.monotonic() < deadline, program.kinds(order_id)
+        assert ("filled" in program.kinds(order_id)) == bool(arrived(pipeline, order_id))
+        assert len(arrived(pipeline, order_id)) <= 1

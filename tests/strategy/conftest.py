@@ -1,0 +1,3 @@
+from tests.orderfuse.conftest import home, settings
+
+__all__ = ["home", "settings"]
