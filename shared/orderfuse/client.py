@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from orderfuse.errors import (
     OrderUnacknowledged,
     ReportsMissing,
 )
-from orderfuse.handle import OrderHandle, refusal_of
+from orderfuse.handle import HeldHandles, OrderHandle, refusal_of
 from orderfuse.ibobjects import fields_of
 from orderfuse.messages import (
     AnyOrderEvent,
@@ -108,7 +107,7 @@ class OrderClient:
         self._subscribed: set[bytes] = set()
         self._newly_subscribed = False
         # Weak: an order that nobody asks about any more is forgotten here.
-        self._handles: weakref.WeakValueDictionary[str, OrderHandle] = weakref.WeakValueDictionary()
+        self._handles = HeldHandles()
         self._answers: dict[str, RequestPassed | RequestRefused | None] = {}
         self._reports: deque[AnyOrderEvent | Gap | Unreadable] = deque()
         # Whether events after `_kept_seq`, the last one put into `_reports`, did not fit.
@@ -181,7 +180,8 @@ class OrderClient:
             if known is not None and known.is_for(message):
                 return known
             self._wait_for_breaker()
-            handle = self._handles[message.order_id] = OrderHandle(self, message)
+            handle = OrderHandle(self, message)
+            self._handles.put(handle)
             self._until_decided(handle, frame, ttl_ms / 1000 + MARGIN_S if timeout is None else timeout)
             return handle
 

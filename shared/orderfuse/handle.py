@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -130,6 +131,36 @@ class OrderHandle:
             # Once IB has it, this is the answer to another message with the same id, not the end of this one.
             return not self._broker_has_it
         return isinstance(event, Cancelled | Rejected | NotPlaced)
+
+
+class HeldHandles:
+    """The handles that somebody still holds, by order_id.
+
+    No WeakValueDictionary: it forgets by a Python callback, and an exception that a signal handler raises
+    while one runs (KeyboardInterrupt, SystemExit) is lost, so that a ctrl-C would do nothing.
+    """
+
+    # Looked through for dead ones when it has grown to this, and again whenever what was left has doubled.
+    FIRST_LOOK = 64
+
+    def __init__(self) -> None:
+        self._handles: dict[str, weakref.ref[OrderHandle]] = {}
+        self._look_at = self.FIRST_LOOK
+
+    def __len__(self) -> int:
+        return len(self._handles)
+
+    def get(self, order_id: str) -> OrderHandle | None:
+        """The order's handle, if somebody holds it."""
+        found = self._handles.get(order_id)
+        return found() if found is not None else None
+
+    def put(self, handle: OrderHandle) -> None:
+        """Know this handle for as long as somebody holds it."""
+        self._handles[handle.order_id] = weakref.ref(handle)
+        if len(self._handles) >= self._look_at:
+            self._handles = {at: held for at, held in self._handles.items() if held() is not None}
+            self._look_at = max(self.FIRST_LOOK, 2 * len(self._handles))
 
 
 def _same_fact(event: AnyOrderEvent, earlier: AnyOrderEvent) -> bool:

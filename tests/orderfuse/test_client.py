@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,6 +28,7 @@ from orderfuse.errors import (
     OrderUnacknowledged,
     ReportsMissing,
 )
+from orderfuse.handle import HeldHandles
 from orderfuse.messages import (
     Accepted,
     Blocked,
@@ -618,10 +620,23 @@ def test_an_order_that_was_not_acknowledged_is_never_taken_for_passed(settings: 
 
 def test_orders_that_nobody_holds_are_forgotten(settings: Settings, client: OrderClient) -> None:
     with WireBreaker(settings, pass_all):
-        for number in range(5):
+        held = client.submit(STOCK, MARKET, order_id="held")
+        for number in range(2 * HeldHandles.FIRST_LOOK):
             client.submit(STOCK, MARKET, order_id=f"o-{number}")
         gc.collect()
-        assert len(client._handles) == 0
+        assert len(client._handles) <= HeldHandles.FIRST_LOOK
+        assert client._handles.get("held") is held
+        assert client._handles.get("o-1") is None
+
+
+def test_forgetting_a_handle_runs_no_python_in_which_a_ctrl_c_could_get_lost(
+    settings: Settings, client: OrderClient
+) -> None:
+    with WireBreaker(settings, pass_all):
+        handle = client.submit(STOCK, MARKET)
+    references = weakref.getweakrefs(handle)
+    assert references
+    assert all(reference.__callback__ is None for reference in references)
 
 
 # -- cancel, status, heartbeat ----------------------------------------------------------------------------
