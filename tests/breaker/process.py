@@ -14,7 +14,7 @@ import msgpack
 import zmq
 
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 15.0
+DEADLINE_S = 30.0
 STOCK = {"secType": "STK", "symbol": "SPY", "exchange": "SMART", "currency": "USD"}
 BUY = {"action": "BUY", "totalQuantity": 1, "orderType": "MKT"}
 GATEWAY = {"host": "h", "port": 1, "connected": True, "usable": True, "account": "DU1", "detail": ""}

@@ -40,7 +40,7 @@ STOCK = {"secType": "STK", "symbol": "AAPL", "exchange": "SMART", "currency": "U
 MARKET = {"action": "BUY", "totalQuantity": 100, "orderType": "MKT"}
 # Far below the market: it is accepted and rests.
 RESTING = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 1.0}
-DEADLINE_SECS = 10.0
+DEADLINE_SECS = 30.0
 QUICK = Timing(connect=2.0, request=2.0, first_pause=0.02, longest_pause=0.1, look_up_pause=0.05)
 
 

@@ -34,7 +34,7 @@ def started(home: Path) -> Iterator[subprocess.Popen[bytes]]:
         log.open("wb") as output,
         subprocess.Popen(arguments, env=environment, cwd=ROOT, stderr=output) as process,
     ):
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while b"waiting for the gateway" not in log.read_bytes():
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -49,13 +49,13 @@ def started(home: Path) -> Iterator[subprocess.Popen[bytes]]:
 def test_it_waits_for_gateway_and_breaker_and_ends_cleanly_at_a_signal(tmp_path: Path, number: int) -> None:
     with started(tmp_path) as process:
         process.send_signal(number)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=30) == 0
 
 
 def test_a_second_executor_on_the_same_home_is_refused(tmp_path: Path) -> None:
     with started(tmp_path) as first:
         arguments, environment = command(tmp_path)
-        second = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, timeout=15, check=False)
+        second = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, timeout=30, check=False)
         assert second.returncode == 1
         assert str(first.pid) in second.stderr.decode()
         assert first.poll() is None
@@ -86,7 +86,7 @@ def test_a_real_account_that_no_setting_names_ends_it_with_the_setting_to_change
 )
 def test_a_wrong_setting_is_said_on_stderr(tmp_path: Path, variables: dict[str, str], complaint: str) -> None:
     arguments, environment = command(tmp_path, **variables)
-    ended = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, timeout=15, check=False)
+    ended = subprocess.run(arguments, env=environment, cwd=ROOT, capture_output=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert complaint in ended.stderr.decode()
     assert "Traceback" not in ended.stderr.decode()

@@ -21,7 +21,7 @@ from orderfuse.settings import Settings
 TICK_MS = 2
 # Ten times as often as the real one, so that tests wait less.
 STATE_EVERY_S = 0.05
-DEADLINE_S = 10.0
+DEADLINE_S = 30.0
 
 Fields = dict[str, Any]
 

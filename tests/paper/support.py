@@ -15,7 +15,7 @@ from loguru import logger
 from services.paper.gateway import PaperGateway
 from services.paper.orders import CONTRACT_FIELDS, Ticket
 
-DEADLINE_SECS = 10.0
+DEADLINE_SECS = 30.0
 AAPL = ib_insync.Stock("AAPL", "SMART", "USD")
 
 

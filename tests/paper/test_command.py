@@ -85,6 +85,6 @@ def test_follow_prints_what_goes_over_the_wire_until_the_gateway_ends(tmp_path):
                 lines = [json.loads(follower.stdout.readline()) for _ in range(2)]
             assert [(line["dir"], line["message"]) for line in lines] == [("in", "handshake"), ("out", "handshake")]
             gateway.terminate()
-            _, errors = follower.communicate(timeout=20)
+            _, errors = follower.communicate(timeout=30)
             assert follower.returncode == NOTHING_ANSWERS
             assert "the paper gateway has ended" in errors

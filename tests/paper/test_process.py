@@ -46,7 +46,7 @@ def running(home: Path, port: int, *arguments: str, first: str = "", **more: str
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=30)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -54,7 +54,7 @@ def test_a_signal_ends_it_cleanly_and_removes_the_socket(tmp_path, number):
     with running(tmp_path, free_port()) as process:
         assert (tmp_path / "links" / "paper").is_socket()
         process.send_signal(number)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=30) == 0
         assert not (tmp_path / "links" / "paper").exists()
 
 
@@ -68,7 +68,7 @@ def test_ib_insync_trades_with_the_process_and_a_kill_loses_no_line_of_the_recor
         async with asyncio.timeout(10):
             await trade.filledEvent
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=30)
         ib.disconnect()
 
     with running(tmp_path, port, ORDERFUSE_PAPER__WIRE_RECORD=str(record)) as process:
@@ -90,7 +90,7 @@ def test_a_port_in_use_is_explained(tmp_path):
         other.listen()
         port = other.getsockname()[1]
         process = start(tmp_path, port)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert f"port {port} on 127.0.0.1 is in use" in errors
     assert "ORDERFUSE_PAPER__PORT" in errors
@@ -100,14 +100,14 @@ def test_a_port_in_use_is_explained(tmp_path):
 def test_a_second_gateway_of_the_same_home_is_refused(tmp_path):
     with running(tmp_path, free_port()):
         process = start(tmp_path, free_port())
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "another paper gateway answers" in errors
 
 
 def test_a_wrong_setting_is_exit_code_2(tmp_path):
     process = start(tmp_path, "many")
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert "paper.port" in errors
     assert "Traceback" not in errors

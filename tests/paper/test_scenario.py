@@ -112,7 +112,7 @@ def test_the_process_takes_a_scenario_as_an_argument_or_a_setting(tmp_path):
 )
 def test_the_process_refuses_a_bad_scenario_with_exit_code_2(tmp_path, text, word):
     process = start(tmp_path, free_port(), "--scenario", str(written(tmp_path, text)))
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 2
     assert word in errors
     assert "Traceback" not in errors

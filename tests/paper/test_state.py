@@ -262,7 +262,7 @@ def test_a_killed_process_has_lost_nothing_that_it_told(tmp_path):
 def test_a_state_file_that_is_none_stops_the_start(tmp_path):
     (tmp_path / "state").write_text("precious\n")
     process = start(tmp_path, free_port(), ORDERFUSE_PAPER__STATE_FILE=str(tmp_path / "state"))
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert "is no state file" in errors
     assert "Traceback" not in errors

@@ -19,7 +19,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 # Any single step of the line takes milliseconds; this long means that it hangs.
-DEADLINE_SECS = 15.0
+DEADLINE_SECS = 30.0
 
 
 def wait_until(holds: Callable[[], Any], what: str, secs: float = DEADLINE_SECS) -> Any:
