@@ -74,6 +74,8 @@ class OrderExecutionEngine:
         self._allow = allow_order_fields
         self._clock = connection.clock
         self._rounds = Rounds()
+        # Orders that IB once had and did not list in the first round over this connection.
+        self._unheard: list[str] = []
         self._last_connection = float("-inf")
         self._unsaved = Effects()
         self._retry_at = 0.0
@@ -278,12 +280,21 @@ class OrderExecutionEngine:
             record = self.ledger.record(order_id)
             if record and self._rounds.settle(since) and self._is_of_today(record):
                 self._take(self.ledger.on_reconciled(order_id))
+        self._unheard = self.ledger.unheard_since(undisturbed_since)
+        if self._rounds.settle(float("-inf")):
+            for order_id in self._unheard:
+                self._take(self.ledger.on_lost(order_id))
+            self._unheard = []
         self._save()
 
     def _look_into_doubts(self, now: float) -> None:
         """Whatever it takes to know whether IB has the orders that it has not answered."""
+        if not self.connection.usable:
+            return
+        if self._unheard and self._rounds.another_due(now):
+            self.connection.look_up()
         doubts = self.ledger.doubts()
-        if not doubts or not self.connection.usable:
+        if not doubts:
             return
         records = (self.ledger.record(order_id) for order_id in doubts)
         if not any(record and self._is_of_today(record) for record in records):

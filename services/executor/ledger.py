@@ -115,6 +115,20 @@ class Ledger:
         self._settle(story)
         return effects
 
+    def unheard_since(self, when: float) -> list[str]:
+        """Orders that IB had, and of which it has said nothing since (monotonic seconds), nor is in doubt."""
+        return [
+            order_id
+            for order_id, story in self._stories.items()
+            if story.record.accepted and not story.record.ended and not story.doubtful and story.heard_at < when
+        ]
+
+    def on_lost(self, order_id: str) -> Effects:
+        """IB's complete lists no longer have this order, which it once had."""
+        effects = Effects()
+        self._stories[order_id].on_lost(effects)
+        return effects
+
     def on_not_written(self, fact: NotPlaced) -> Effects:
         """The intent is in the journal, but nothing of the order left after all. Its id stays used."""
         effects = Effects()
@@ -255,6 +269,7 @@ class Ledger:
             effects.notes.append(f"IB's code {report.code} is in no table: {report.text}")
 
     def _answered(self, story: Story, effects: Effects) -> None:
+        story.heard_at = self._now
         self._unanswered.pop(story.record.order_id, None)
         if not story.record.answered:
             story.record.answered = story.record.written = True

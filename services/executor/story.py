@@ -63,6 +63,8 @@ class Story:
     fill_missing_told: bool = False
     # Whether IB has it was open for a moment: its next status is told even if it is the old one.
     doubtful: bool = False
+    # When IB last spoke of it, monotonic seconds.
+    heard_at: float = float("-inf")
     # The code with which IB refused the last cancel: said once more, it is no news.
     cancel_refused: int = 0
 
@@ -199,6 +201,17 @@ class Story:
             case _:
                 pass
         return verdict
+
+    def on_lost(self, effects: Effects) -> None:
+        """IB had this order and lists it no longer, neither as open nor as over: how it ended is open."""
+        if self.doubtful:
+            return
+        self.doubtful = True
+        effects.notes.append(
+            f"{self.record.order_id}: IB had it and lists it no longer; it may have ended on an earlier day. "
+            "Look it up in TWS"
+        )
+        effects.tell(self.record, Unknown(**self._ids))
 
     def poll(self, now: float, effects: Effects) -> None:
         """Let due time pass."""

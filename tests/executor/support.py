@@ -87,7 +87,7 @@ async def until(holds: Callable[[], Any], what: str) -> None:
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(_awaited(story), 30))
+    asyncio.run(asyncio.wait_for(_awaited(story), 60))
 
 
 async def _awaited(story: Callable[[], Awaitable[None]]) -> None:

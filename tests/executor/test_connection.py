@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +356,29 @@ def test_an_intent_that_was_never_written_is_proven_so_and_one_that_was_is_found
                 assert engine.ledger.record("o-1").ended == ""
                 assert b"reconciled" in facts[-1]
                 assert isinstance(engine.ledger.record("o-1"), OrderRecord)
+            journal.close()
+
+    run(story)
+
+
+def test_an_order_that_ended_on_an_earlier_day_while_nobody_was_here_is_unknown_and_one_that_rests_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doubts, "ROUNDS_APART_SECS", 0.3)
+
+    async def story() -> None:
+        async with paper() as gateway:
+            journal = Journal(tmp_path / "executor.sqlite", 7)
+            async with engine_on(gateway, journal=journal) as engine:
+                await engine.place_order(submit("gone", order=RESTING))
+                await engine.place_order(submit("rests", order={**RESTING, "tif": "GTC"}))
+            gateway.exchange.end_day(time.time(), day_orders=True)
+            async with engine_on(gateway, journal=journal) as engine:
+                facts: list[bytes] = []
+                engine.on_feedback = lambda _seq, payload: facts.append(payload)
+                await until(lambda: any(b"unknown" in payload for payload in facts), "the doubt")
+                assert [b"gone" in payload for payload in facts if b"unknown" in payload] == [True]
+                assert engine.ledger.record("gone").ended == ""
             journal.close()
 
     run(story)
