@@ -275,7 +275,7 @@ class Executor:
     def __init__(self, rig, *, executor_id="exec-1", journal_id="journal-1", peer=b"peer-1"):
         self.rig = rig
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
-        self.usable, self.planned, self.is_in = True, False, False
+        self.usable, self.planned, self.silent, self.is_in = True, False, False, False
         self.seq, self.nonce = 0, 0
         self.sent = {}
 
@@ -289,6 +289,7 @@ class Executor:
             account="DU1",
             detail=detail,
             planned=self.planned,
+            silent=self.silent,
         )
 
     def say(self, message):
