@@ -75,7 +75,8 @@ class Conditions:
     def release_forgotten(self) -> None:
         """Release what an earlier process held and this one does not know: nobody else ever would."""
         for name in self.scopes.system.get_state()["conditions"]:
-            if name not in self._holding:
+            # What others reported goes on: only they know when it is over.
+            if name in GRACE_NS and name not in self._holding:
                 self.scopes.system.release(name)
                 self.scopes.touched.add(SYSTEM)
 

@@ -29,6 +29,7 @@ from orderfuse.messages import (
     Outcome,
     Rejected,
     ResendFeedback,
+    Settle,
     Tripped,
     Unknown,
     Welcome,
@@ -105,6 +106,11 @@ class ExecutorDesk:
             if record.executor_journal == executor.journal_id:
                 self._undelivered(record, "the executor never received it")
         executor.asked_about = []
+        for order_id in joined.in_doubt:
+            settled = self.core.find(order_id)
+            # It may have been away when a person settled the order.
+            if settled is not None and settled.state == "done":
+                self.core.send(Settle(order_id=order_id))
         self.core.conditions.end(EXECUTOR_SILENT, now)
         if not self._see_gateway(executor.gateway):
             self._send_wanted_cancels()
@@ -352,7 +358,7 @@ class ExecutorDesk:
     def _filled(self, record: OrderRecord, fact: Filled) -> None:
         known_to_ib = record.accepted
         self._answered_by_ib(record)
-        record.filled = fact.cum_qty
+        record.filled, record.avg_price = fact.cum_qty, fact.avg_price
         before = record.end
         if fact.done:
             self._end(record, fact, "success")

@@ -22,7 +22,9 @@ from orderfuse.messages import (
     OrdersRequest,
     Place,
     Replace,
+    ReportRequest,
     ResetRequest,
+    ResolveRequest,
     StatusRequest,
     Submit,
     TripRequest,
@@ -50,6 +52,8 @@ OPS: dict[str, Any] = {
     "reset": ResetRequest,
     "orders": OrdersRequest,
     "events": EventsRequest,
+    "report": ReportRequest,
+    "resolve": ResolveRequest,
 }
 ORDER_KINDS: dict[str, Any] = {"submit": Submit, "cancel": Cancel, "replace": Replace, "heartbeat": Heartbeat}
 

@@ -1,4 +1,4 @@
-"""What people and their programs ask on `control`: status, trip, reset."""
+"""What people and their programs ask on `control`: status, trip, reset, report, resolve."""
 
 from __future__ import annotations
 
@@ -8,18 +8,34 @@ from typing import Any, Literal
 
 import msgspec
 
-from orderfuse.messages import CancelScope, GlobalCancel, Request, ResetRequest, StatusRequest, TripRequest
+from orderfuse.messages import (
+    CancelScope,
+    GlobalCancel,
+    ReportRequest,
+    Request,
+    ResetRequest,
+    ResolveRequest,
+    Settle,
+    StatusRequest,
+    TripRequest,
+)
+from services.breaker import settlement
 from services.breaker.batch import HandDecision, Reply
 from services.breaker.bulletin import state_of
+from services.breaker.conditions import GRACE_NS
 from services.breaker.core import Core
 from services.breaker.executor_link import LEASE_MS, LEASE_NS
 from services.breaker.intake import Intake
-from services.breaker.scopes import SYSTEM
+from services.breaker.scopes import SYSTEM, strategy_scope
 
 ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "internal"]
 # Trips that wait for their fence at the same time; the next ones are answered without waiting.
 MAX_PENDING_TRIPS = 100
 
+# Reported conditions of one circuit: each goes into every state message.
+MAX_REPORTED = 20
+
+HandRequest = StatusRequest | TripRequest | ResetRequest | ReportRequest | ResolveRequest
 ON_TRIP: dict[str, CancelScope] = {"keep": "none", "cancel": "ours", "cancel_all": "all"}
 
 
@@ -49,7 +65,7 @@ class Operator:
     # The scope that a person trips just now.
     _tripping: str = ""
 
-    def on_request(self, token: Any, request: StatusRequest | TripRequest | ResetRequest) -> None:
+    def on_request(self, token: Any, request: HandRequest) -> None:
         """Answer now, or for a trip when the fence is confirmed."""
         match request:
             case StatusRequest():
@@ -58,6 +74,10 @@ class Operator:
                 self._trip(token, request)
             case ResetRequest():
                 self._reset(token, request)
+            case ReportRequest():
+                self._report(token, request)
+            case ResolveRequest():
+                self._resolve(token, request)
 
     # -- trip ----------------------------------------------------------------------------------------------
 
@@ -140,7 +160,7 @@ class Operator:
         """Without the executor's word: every order handed over that IB has not answered."""
         return sorted(record.order_id for record in self.core.orders.values() if record.doubtful())
 
-    # -- reset, status -------------------------------------------------------------------------------------
+    # -- reset --------------------------------------------------------------------------------------------
 
     def _reset(self, token: Any, request: ResetRequest) -> None:
         circuit = self.core.scopes.find(request.scope)
@@ -163,6 +183,58 @@ class Operator:
         self.core.batch.sync = True
         self.after_change()
         self._reply(token, request, {"generation": circuit.generation, "state": circuit.state.name})
+
+    # -- report, resolve -----------------------------------------------------------------------------------
+
+    def _report(self, token: Any, request: ReportRequest) -> None:
+        """A failure counts; a condition trips at once and holds until somebody says that it is over."""
+        core, scope = self.core, request.scope
+        circuit = core.scopes.find(scope)
+        if circuit is None:
+            self._refuse(token, request, "bad_request", f"there is no circuit {scope}")
+            return
+        held = circuit.get_state()["conditions"]
+        if request.name in GRACE_NS:
+            text = f"the breaker itself tells whether {request.name} holds; report it under another name"
+            self._refuse(token, request, "not_allowed", text)
+            return
+        if request.what == "condition" and request.holds and request.name not in held and len(held) >= MAX_REPORTED:
+            text = f"{scope} holds {len(held)} conditions already: {', '.join(held[:5])} ..."
+            self._refuse(token, request, "not_allowed", text)
+            return
+        by = f" (reported by {request.reporter})" if request.reporter else ""
+        reason = f"{request.reason}{by}"[:500]
+        if request.what == "failure":
+            core.scopes.reported_failure(scope)
+        elif request.holds:
+            core.scopes.hold(scope, request.name, reason)
+        else:
+            core.scopes.release(scope, request.name)
+        state = "" if request.what == "failure" else " holds" if request.holds else " is over"
+        text = f"{request.what} {request.name}{state}: {reason}"[:500]
+        core.batch.decisions.append(HandDecision("report", scope, text, request.who))
+        core.batch.sync = True
+        self.after_change()
+        self._reply(token, request, {"conditions": circuit.get_state()["conditions"]})
+
+    def _resolve(self, token: Any, request: ResolveRequest) -> None:
+        core = self.core
+        record = core.find(request.order_id)
+        complaint = settlement.complaint(request, record)
+        if complaint or record is None:
+            code: ErrorCode = "not_allowed" if record is not None and record.state != "unknown" else "bad_request"
+            self._refuse(token, request, code, complaint)
+            return
+        settlement.settle(core, request, record)
+        text = f"{request.order_id} as {request.as_}: {request.reason}"[:500]
+        core.batch.decisions.append(HandDecision("resolve", strategy_scope(record.strategy_id), text, request.who))
+        core.batch.sync = True
+        if core.executor.joined:
+            core.send(Settle(order_id=record.order_id))
+        self.after_change()
+        self._reply(token, request, {"event": record.end})
+
+    # -- status --------------------------------------------------------------------------------------------
 
     def _status(self) -> dict[str, Any]:
         core = self.core

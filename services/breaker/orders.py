@@ -50,6 +50,8 @@ class OrderRecord:
     resting_since_ns: int = 0
     settled: Settled = ""
     filled: float = 0.0
+    # Of what is filled.
+    avg_price: float = 0.0
     ib_order_id: int = 0
     perm_id: int = 0
     cancel_wanted: bool = False

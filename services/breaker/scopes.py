@@ -92,6 +92,33 @@ class Scopes:
             self.touched.add(scope)
         return circuit
 
+    # -- what others report ------------------------------------------------------------------------------
+
+    def reported_failure(self, scope: str) -> None:
+        """Somebody outside has seen a failure; it counts in the scope that they named and nowhere else."""
+        circuit = self.find(scope)
+        if circuit is not None:
+            self.touched.add(scope)
+            circuit.record_failure()
+
+    def hold(self, scope: str, name: str, reason: str) -> None:
+        """A condition that somebody outside reports; the first report of it trips, without grace."""
+        circuit = self.find(scope)
+        if circuit is None:
+            return
+        first = name not in circuit.get_state()["conditions"]
+        circuit.hold(name, reason)
+        self.touched.add(scope)
+        if first:
+            self.trip(scope, f"{name}: {reason}", latch=False)
+
+    def release(self, scope: str, name: str) -> None:
+        """A reported condition is over."""
+        circuit = self.find(scope)
+        if circuit is not None:
+            circuit.release(name)
+            self.touched.add(scope)
+
     # -- one order ---------------------------------------------------------------------------------------
 
     def would_admit(self, strategy_id: str) -> bool:

@@ -30,10 +30,7 @@ from orderfuse.messages import (
     Joined,
     LeaseRequest,
     Replace,
-    ResetRequest,
-    StatusRequest,
     Submit,
-    TripRequest,
 )
 from orderfuse.settings import Settings
 from services.breaker.batch import Batch
@@ -43,7 +40,7 @@ from services.breaker.dispatcher import Dispatcher
 from services.breaker.executor_desk import ExecutorDesk
 from services.breaker.executor_link import LEASE_NS
 from services.breaker.intake import Intake
-from services.breaker.operator import Operator
+from services.breaker.operator import HandRequest, Operator
 from services.breaker.orders import OrderRecord
 from services.breaker.scopes import SECOND_NS, SYSTEM
 
@@ -173,7 +170,7 @@ class Stage:
         self.executor_desk.on_undeliverable(order_id, reason)
         self._follow()
 
-    def on_request(self, token: Any, request: StatusRequest | TripRequest | ResetRequest) -> None:
+    def on_request(self, token: Any, request: HandRequest) -> None:
         """Somebody asks on `control`."""
         self.operator.on_request(token, request)
         self._follow()

@@ -216,6 +216,11 @@ class OrderExecutionEngine:
         self._send_cancels()
         self._save()
 
+    def settle(self, order_id: str) -> None:
+        """A person has settled this order."""
+        self._take(self.ledger.on_settled(order_id))
+        self._save()
+
     def cancel_all(self, reason: str) -> None:
         """Cancel every order of the account, manual ones too."""
         logger.warning("cancelling every order of the account: {}", reason)

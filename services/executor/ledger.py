@@ -105,6 +105,22 @@ class Ledger:
         """Orders that IB may or may not have, and since when that is open."""
         return dict(self._doubts)
 
+    def in_doubt(self) -> list[str]:
+        """Orders of which nobody knows whether IB has them, or how they ended."""
+        lost = [order_id for order_id, story in self._stories.items() if story.doubtful and not story.record.ended]
+        return list({**self._doubts, **dict.fromkeys(lost)})
+
+    def on_settled(self, order_id: str) -> Effects:
+        """A person has said how this order ended."""
+        effects = Effects()
+        story = self._find(order_id=order_id)
+        if story is not None and not story.record.ended:
+            story.record.ended = "settled"
+            effects.keep(story.record)
+            effects.notes.append(f"{order_id}: settled by a person; it is looked up no more")
+            self._settle(story)
+        return effects
+
     def on_reconciled(self, order_id: str) -> Effects:
         """It is proven that IB never had this order."""
         effects = Effects()

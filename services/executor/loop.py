@@ -36,6 +36,8 @@ TICK_SECS = 0.01
 RESEND_CHUNK = 200
 # Messages of the breaker taken before orders are written: more than a window and all that goes with it.
 MAX_AT_ONCE = 100
+# Orders in doubt named in one message: 150 of 40 bytes, beside 150 and more known ones, stay inside a frame.
+MAX_IN_DOUBT = 100
 
 
 class ExecutorLoop:
@@ -213,20 +215,34 @@ class ExecutorLoop:
                     # At once, as far as it goes: what is told from now on need not be told twice.
                     self._resend_some()
                 case dispatch.AnswerWelcome(doubtful, fence):
-                    known = [order_id for order_id in doubtful if self._engine.ledger.knows(order_id)]
-                    executor_id = self._session.executor_id
-                    self._send(encode(Joined(executor_id=executor_id, fence=fence, known=known)))
+                    self._answer_welcome(doubtful, fence)
                 case dispatch.AnswerFence(fence):
-                    written = self._engine.ledger.unanswered()
-                    executor_id = self._session.executor_id
-                    self._send(encode(Fenced(executor_id=executor_id, fence=fence, written=written)))
-                    logger.info("fence {} taken; written and unanswered: {}", fence, written or "nothing")
-                case dispatch.CancelAtIB(order_id, request_id):
-                    self._engine.cancel(order_id, request_id)
-                case dispatch.CancelAll(reason):
-                    self._engine.cancel_all(reason)
+                    self._answer_fence(fence)
                 case dispatch.Note(text):
                     logger.info("{}", text)
+                case _:
+                    self._change(effect)
+
+    def _change(self, effect: dispatch.CancelAtIB | dispatch.CancelAll | dispatch.SettleByHand) -> None:
+        match effect:
+            case dispatch.CancelAtIB(order_id, request_id):
+                self._engine.cancel(order_id, request_id)
+            case dispatch.CancelAll(reason):
+                self._engine.cancel_all(reason)
+            case dispatch.SettleByHand(order_id):
+                self._engine.settle(order_id)
+
+    def _answer_welcome(self, doubtful: list[str], fence: int) -> None:
+        ledger = self._engine.ledger
+        known = [order_id for order_id in doubtful if ledger.knows(order_id)]
+        in_doubt = ledger.in_doubt()[:MAX_IN_DOUBT]
+        executor_id = self._session.executor_id
+        self._send(encode(Joined(executor_id=executor_id, fence=fence, known=known, in_doubt=in_doubt)))
+
+    def _answer_fence(self, fence: int) -> None:
+        written = self._engine.ledger.unanswered()
+        self._send(encode(Fenced(executor_id=self._session.executor_id, fence=fence, written=written)))
+        logger.info("fence {} taken; written and unanswered: {}", fence, written or "nothing")
 
     def _send(self, data: bytes) -> None:
         sent = self._dispatch.send(data, zmq.DONTWAIT)

@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 
 from orderfuse.messages import Fact, Outcome
 
-# How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process.
-Ended = Literal["", "filled", "cancelled", "rejected", "not_placed"]
+# How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process. `settled`: a
+# person said how, which the breaker knows; whatever IB says of it is news.
+Ended = Literal["", "filled", "cancelled", "rejected", "not_placed", "settled"]
 
 
 @dataclass(slots=True)

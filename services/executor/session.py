@@ -22,6 +22,7 @@ from orderfuse.messages import (
     NotWelcome,
     Place,
     ResendFeedback,
+    Settle,
     ToExecutor,
     Welcome,
 )
@@ -89,13 +90,20 @@ class CancelAll:
 
 
 @dataclass(frozen=True, slots=True)
+class SettleByHand:
+    """A person has settled this order."""
+
+    order_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """For the log."""
 
     text: str
 
 
-Effect = Send | Tell | Resend | AnswerWelcome | AnswerFence | CancelAtIB | CancelAll | Note
+Effect = Send | Tell | Resend | AnswerWelcome | AnswerFence | CancelAtIB | CancelAll | SettleByHand | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,8 @@ class Session:
                 return self._on_cancel(order_id, request_id)
             case GlobalCancel(reason=reason):
                 return [CancelAll(reason)]
+            case Settle(order_id=order_id):
+                return [SettleByHand(order_id)]
             case ResendFeedback(after_seq=after_seq):
                 return [Resend(after_seq)]
             case _:

@@ -161,7 +161,7 @@ class Story:
 
     def on_completed(self, report: CompletedOrderReport, now: float, effects: Effects) -> None:
         """The order was over when we asked. Its fills came before this, with the executions."""
-        if self.record.ended:
+        if self.record.ended and self.record.ended != "settled":
             return
         text = report.completed_status
         rejected = report.status == "Inactive" or "reject" in text.lower()
@@ -274,7 +274,7 @@ class Story:
             self.end_waits_since = now
 
     def _on_cancelled(self, now: float, effects: Effects) -> None:
-        if self.record.ended:
+        if self.record.ended and self.record.ended != "settled":
             return
         if self.record.cancel_asked:
             self._cancel("", effects)

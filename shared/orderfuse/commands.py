@@ -45,6 +45,21 @@ class CancelChoice(StrEnum):
     ALL = "all"
 
 
+class ReportKind(StrEnum):
+    """What a process reports."""
+
+    FAILURE = "failure"
+    CONDITION = "condition"
+
+
+class EndChoice(StrEnum):
+    """How a person settles an unknown order."""
+
+    NOT_PLACED = "not_placed"
+    CANCELLED = "cancelled"
+    FILLED = "filled"
+
+
 class OrderState(StrEnum):
     """Where an order is."""
 
@@ -125,6 +140,53 @@ def reset(
     why = _reason("", reason)
     reply = _ask(context, "reset", reason=why, scope=scope, generation=generation, who=_who())
     typer.echo(f"{scope} is {_clean(reply.get('state'))}, generation {_clean(reply.get('generation'))}")
+    _print_warning(reply)
+
+
+@app.command()
+def report(
+    context: typer.Context,
+    what: Annotated[ReportKind, typer.Argument(help="failure: it counts once; condition: it holds until --over.")],
+    name: Annotated[str, typer.Argument(help="What it is called, such as feed_stale:ES.")],
+    reason: ReasonOption = None,
+    scope: Scope = "system",
+    over: Annotated[bool, typer.Option("--over", help="The condition holds no more.")] = False,
+) -> None:
+    """Tell the breaker of a failure or a condition that it can't see itself.
+
+    Example: orderfuse report condition feed_stale:ES --reason "no tick for 10 s"
+    """
+    if over and what is ReportKind.FAILURE:
+        raise typer.BadParameter("--over ends a condition; a failure is a moment")
+    why = _reason("", reason)
+    who = _who()
+    reply = _ask(
+        context, "report", what=what.value, name=name, reason=why, scope=scope, holds=not over, reporter=who, who=who
+    )
+    held = ", ".join(_clean(held) for held in reply.get("conditions") or []) or "no conditions"
+    typer.echo(f"told; {scope} now has: {held}")
+    _print_warning(reply)
+
+
+@app.command()
+def resolve(
+    context: typer.Context,
+    order_id: Annotated[str, typer.Argument(help="An order that `orderfuse status` names as unknown.")],
+    end: Annotated[EndChoice, typer.Option("--as", help="How it really ended: look it up in TWS first.")],
+    shares: Annotated[float | None, typer.Option(help="With --as filled: how many were executed.")] = None,
+    price: Annotated[float | None, typer.Option(help="With --as filled: at which average price.")] = None,
+    reason: ReasonOption = None,
+) -> None:
+    """Settle an order of which nobody knows whether IB has it. What IB says of it later still wins.
+
+    Example: orderfuse resolve alpha-17 --as filled --shares 100 --price 190.5 --reason "seen in TWS"
+    """
+    why = _reason("", reason)
+    # `as` is a word of the language, so it can't be given by name.
+    fields: dict[str, Any] = {"as": end.value, "shares": shares, "price": price}
+    reply = _ask(context, "resolve", order_id=order_id, reason=why, who=_who(), **fields)
+    event = reply.get("event")
+    typer.echo(f"{order_id} is {_clean(event.get('kind') if isinstance(event, dict) else event)} now")
     _print_warning(reply)
 
 

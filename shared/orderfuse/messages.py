@@ -23,6 +23,8 @@ Reason = Annotated[str, Meta(max_length=500)]
 Who = Annotated[str, Meta(max_length=200)]
 Scope = Annotated[str, Meta(max_length=41, pattern=r"^(system|strategy:[A-Za-z0-9][A-Za-z0-9._-]{0,31})\Z")]
 
+ConditionName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z")]
+
 BlockCode = Literal[
     "circuit_open",
     "latched",
@@ -341,7 +343,30 @@ class EventsRequest(Request, frozen=True, kw_only=True, tag="events"):
     limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
 
 
-AnyRequest = StatusRequest | TripRequest | ResetRequest | OrdersRequest | EventsRequest
+class ReportRequest(Request, frozen=True, kw_only=True, tag="report"):
+    """A process has seen a failure, or a condition that holds or is over. It says its own name in `reporter`."""
+
+    what: Literal["failure", "condition"]
+    name: ConditionName
+    reason: Reason
+    scope: Scope = "system"
+    holds: bool = True
+    reporter: Who = ""
+    who: Who = ""
+
+
+class ResolveRequest(Request, frozen=True, kw_only=True, tag="resolve"):
+    """A person says how an unknown order ended; `shares` at the average `price` if it was filled."""
+
+    order_id: OrderId
+    as_: Literal["not_placed", "cancelled", "filled"] = msgspec.field(name="as")
+    reason: Reason
+    shares: Annotated[float, Meta(gt=0, le=1e15)] | None = None
+    price: Annotated[float, Meta(ge=-1e15, le=1e15)] | None = None
+    who: Who = ""
+
+
+AnyRequest = StatusRequest | TripRequest | ResetRequest | OrdersRequest | EventsRequest | ReportRequest | ResolveRequest
 
 
 # -- dispatch: breaker <-> executor -----------------------------------------------------------------------
@@ -393,11 +418,15 @@ class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):
-    """The executor has taken the fence. Of the doubtful orders its journal knows `known`; the others it never had."""
+    """The executor has taken the fence. Of the doubtful orders its journal knows `known`; the others it never had.
+
+    `in_doubt`: orders of which it does not know whether IB has them; a person may have settled some of them.
+    """
 
     executor_id: str
     fence: int
     known: list[str]
+    in_doubt: list[str] = []
 
 
 class LeaseRequest(Message, frozen=True, kw_only=True, tag="lease_request"):
@@ -458,13 +487,19 @@ class GlobalCancel(Message, frozen=True, kw_only=True, tag="global_cancel"):
     reason: str
 
 
+class Settle(Message, frozen=True, kw_only=True, tag="settle"):
+    """A person has settled this order: it is in doubt no more, and nothing need be looked up."""
+
+    order_id: str
+
+
 class ResendFeedback(Message, frozen=True, kw_only=True, tag="resend_feedback"):
     """Feedback is missing: send all again from behind `after_seq`."""
 
     after_seq: int
 
 
-ToExecutor = Welcome | NotWelcome | Lease | Fence | Place | CancelOrder | GlobalCancel | ResendFeedback
+ToExecutor = Welcome | NotWelcome | Lease | Fence | Place | CancelOrder | GlobalCancel | Settle | ResendFeedback
 FromExecutor = Hello | Joined | LeaseRequest | Fenced
 
 

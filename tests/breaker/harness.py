@@ -33,7 +33,9 @@ from orderfuse.messages import (
     Place,
     Rejected,
     Replace,
+    ReportRequest,
     ResetRequest,
+    ResolveRequest,
     StatusRequest,
     Submit,
     ToExecutor,
@@ -52,7 +54,13 @@ from tests.clocks import ManualClock
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KINDS = {"submit": Submit, "cancel": Cancel, "replace": Replace, "heartbeat": Heartbeat}
-OPS = {"status": StatusRequest, "trip": TripRequest, "reset": ResetRequest}
+OPS = {
+    "status": StatusRequest,
+    "trip": TripRequest,
+    "reset": ResetRequest,
+    "report": ReportRequest,
+    "resolve": ResolveRequest,
+}
 STOCK = {"secType": "STK", "symbol": "SPY", "exchange": "SMART", "currency": "USD"}
 BUY = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 10.5}
 DECISIONS = ("passed", "blocked", "expired", "invalid")
@@ -277,6 +285,7 @@ class Executor:
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
         self.usable, self.planned, self.silent, self.is_in = True, False, False, False
         self.seq, self.nonce = 0, 0
+        self.in_doubt = []
         self.sent = {}
 
     def gateway(self):
@@ -307,7 +316,8 @@ class Executor:
 
     def joined(self, known=(), fence=None):
         fence = self.rig.sent(Welcome)[-1].fence if fence is None else fence
-        self.say(Joined(executor_id=self.executor_id, fence=fence, known=list(known)))
+        joined = Joined(executor_id=self.executor_id, fence=fence, known=list(known), in_doubt=self.in_doubt)
+        self.say(joined)
         self.is_in = True
 
     def join(self, known=()):

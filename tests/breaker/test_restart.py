@@ -731,3 +731,24 @@ def test_a_dead_executor_and_a_dead_breaker_together_lose_nothing(make):
     r.executor.filled("written")
     assert r.kinds("written") == ["passed", "accepted", "filled"]
     assert r.kinds("lost") == ["passed", "not_placed"]
+
+
+def test_a_condition_that_somebody_reported_holds_on_until_they_say_that_it_is_over(make):
+    r = make()
+    r.ask("report", what="condition", name="feed_stale:ES", reason="no tick")
+    r.restart()
+    rejoin(r)
+    assert r.state()["conditions"] == ["feed_stale:ES"]
+    assert r.ask("report", what="condition", name="feed_stale:ES", reason="it ticks", holds=False)["conditions"] == []
+
+
+def test_an_order_settled_by_a_person_stays_settled_and_what_ib_says_later_wins(make):
+    r = make()
+    r.submit("o-1")
+    r.wait(6)
+    seq = r.ask("resolve", order_id="o-1", reason="seen", **{"as": "cancelled"})["event"]["seq"]
+    r.restart()
+    rejoin(r, known=["o-1"])
+    assert r.ask("status")["unknown"] == []
+    r.executor.accepted("o-1")
+    assert (r.last("o-1")["kind"], r.last("o-1")["supersedes"]) == ("accepted", seq)

@@ -506,3 +506,33 @@ def test_whatever_comes_each_fact_comes_once_and_a_success_never_follows_a_failu
     assert "success" not in bench.outcomes[1:]
     done = [fact.done for fact, _ in bench.told if isinstance(fact, Filled)]
     assert done == [False] * (len(done) - 1) + [len(done) == 2] if done else True
+
+
+# -- settled by a person ----------------------------------------------------------------------------------
+
+
+def settled(bench: Bench) -> Bench:
+    bench.wait(6)
+    bench._keep(bench.ledger.on_settled("o-1"))
+    return bench
+
+
+def test_an_order_that_a_person_has_settled_is_in_doubt_no_more_and_stays_so_after_a_restart() -> None:
+    bench = Bench()
+    assert bench.wait(6).ledger.in_doubt() == ["o-1"]
+    assert settled(bench).ledger.in_doubt() == []
+    assert bench.ledger.unanswered() == []
+    assert bench.told == []
+    assert Bench(journal=bench.journal).ledger.in_doubt() == []
+
+
+def test_whatever_ib_says_of_a_settled_order_is_told() -> None:
+    assert settled(Bench()).say(status("Submitted")).kinds == ["Accepted", "Working"]
+    assert settled(Bench()).say(status("Cancelled")).wait(2).kinds == ["Cancelled"]
+    assert "Filled" in settled(Bench()).say(executed("e1")).kinds
+
+
+def test_what_ib_has_ended_is_not_settled_again() -> None:
+    bench = Bench().say(status("Submitted"), executed("e1"))
+    bench._keep(bench.ledger.on_settled("o-1"))
+    assert bench.ledger.record("o-1").ended == "filled"

@@ -198,3 +198,42 @@ def test_a_trip_under_load_lets_nothing_through_after_its_reply(pipeline: Pipeli
         )
     late = [entry for entry in pipeline.at_the_wire("placeOrder") if entry["ns"] > confirmed_ns]
     assert [entry["fields"]["orderRef"] for entry in late if entry["fields"]["orderRef"] not in reply["written"]] == []
+
+
+def test_an_order_that_nobody_knows_about_blocks_no_other_and_is_settled_by_a_person(
+    pipeline: Pipeline, program: RawProgram
+) -> None:
+    swallowed = pipeline.command("paper fault swallow booked=true")
+    assert swallowed.returncode == 0, swallowed.stderr
+    order_id = program.submit_resting()
+    program.wait_event("unknown", order_id)
+    assert program.request("status")["unknown"] == [order_id]
+    fill(program)
+    pipeline.kill("executor")
+    done = pipeline.command(f"resolve {order_id} --as cancelled --reason 'looked it up'")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{order_id} is cancelled now\n"
+    ended = program.wait_event("cancelled", order_id)
+    assert "looked it up" in ended["reason"]
+    pipeline.start("executor")
+    # It rests at IB after all, and whatever a person said, that is told as soon as it is seen.
+    alive = program.wait_event("accepted", order_id)
+    assert alive["supersedes"] == ended["seq"]
+    refused = pipeline.command(f"resolve {order_id} --as cancelled --reason again")
+    assert refused.returncode == 1
+    assert "only an unknown order is settled by hand" in refused.stderr
+
+
+def test_a_condition_that_another_program_reports_blocks_until_it_is_over(
+    pipeline: Pipeline, program: RawProgram
+) -> None:
+    told = pipeline.command("report condition feed_stale:ES --reason 'no tick for 10 s'")
+    assert (told.returncode, told.stdout) == (0, "told; system now has: feed_stale:ES\n")
+    program.wait_state(state="OPEN", conditions=["feed_stale:ES"])
+    over = pipeline.command("report condition feed_stale:ES --over --reason 'it ticks'")
+    assert (over.returncode, over.stdout) == (0, "told; system now has: no conditions\n")
+    program.wait_state(conditions=[])
+    wrong = pipeline.command("report failure x --over --reason no")
+    assert wrong.returncode == 2
+    refused = pipeline.command("report condition broker_silent --reason no")
+    assert (refused.returncode, "report it under another name" in refused.stderr) == (1, True)
