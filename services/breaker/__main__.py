@@ -10,6 +10,7 @@ from loguru import logger
 
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError, load_settings
+from services import crash_points
 from services.breaker.journal import Journal, JournalError
 from services.breaker.loop import BreakerLoop
 from services.log import configure_log
@@ -34,6 +35,7 @@ def _run(settings: Settings) -> None:
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
+    crash_points.arm()
     lock = HomeLock(settings.home, "breaker")
     journal = Journal(settings.home, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
     try:

@@ -22,6 +22,7 @@ from services.breaker.batch import AnsweredRequest, Batch, Publication
 from services.breaker.orders import OrderRecord
 from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Saved
+from services.crash_points import reach
 
 FILE = "breaker.sqlite"
 SCHEMA_VERSION = 1
@@ -234,15 +235,20 @@ class Journal:
         waiting = self._backlog.batch
         if not waiting.saves_something():
             return
+        reach("breaker.save.unsaved")
         try:
             self._db.execute(f"PRAGMA synchronous={'FULL' if waiting.sync else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             self._write(waiting)
+            reach("breaker.save.uncommitted")
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             with contextlib.suppress(sqlite3.Error):
                 self._db.execute("ROLLBACK")
             raise JournalError(f"the journal {self._path} cannot be written: {error}") from error
+        reach("breaker.save.committed")
+        if waiting.fence is not None:
+            reach("breaker.fence.committed")
         self._backlog = _Backlog()
         self._prune_if_due()
 

@@ -35,6 +35,7 @@ from services.breaker.journal import Journal, JournalError
 from services.breaker.narrator import Narrator
 from services.breaker.queries import answer_events, answer_orders
 from services.breaker.stage import Stage
+from services.crash_points import reach
 
 # A cooldown is announced at most this late, and a signal to stop is seen.
 TICK_MS = 20
@@ -135,6 +136,7 @@ class BreakerLoop:
     # -- in ------------------------------------------------------------------------------------------------
 
     def _on_orders(self, frames: list[bytes]) -> None:
+        reach("breaker.order.received")
         if len(frames) != 2:
             self._drop("extra_frames")
         elif frames[0] != b"order":
@@ -153,11 +155,14 @@ class BreakerLoop:
         message = self._read("dispatch", frames, 2, FromExecutor)
         if message is not None:
             self._stage.on_executor_message(frames[0], message)
+            reach("breaker.dispatch.taken")
 
     def _on_feedback(self, frames: list[bytes]) -> None:
         message = self._read("feedback", frames, 1, Feedback)
         if message is not None:
+            reach("breaker.feedback.received")
             self._take(lambda: self._stage.on_feedback(message))
+            reach("breaker.feedback.taken")
 
     def _take(self, message: Callable[[], None]) -> None:
         """Take a message about an order, which may have to be looked up."""
@@ -267,16 +272,23 @@ class BreakerLoop:
             if is_order and not saved:
                 undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
                 continue
+            if is_order:
+                reach("breaker.place.unsent")
             try:
                 self._dispatch.send_multipart([letter.peer, encode(letter.message)], zmq.NOBLOCK)
             except zmq.ZMQError:
                 # The peer is gone or takes nothing: what it misses it gets at its next hello.
                 if is_order:
                     undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
+            if is_order:
+                reach("breaker.place.sent")
         for item in batch.publications:
             self._events.send_multipart([item.topic.encode(), encode_map({"v": VERSION, **item.fields})])
+            if item.journaled:
+                reach("breaker.event.published")
             self._narrator.published(item)
         for reply in batch.replies:
+            reach("breaker.reply.unsent")
             fields = reply.fields if saved else {**reply.fields, "warning": self._unsaved_warning()}
             self._answer(reply.token, fields)
         return undelivered

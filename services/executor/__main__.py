@@ -11,6 +11,7 @@ from loguru import logger
 
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError, load_settings
+from services import crash_points
 from services.executor.accounts import AccountRefused
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
@@ -48,6 +49,7 @@ def main() -> int:
 
 async def _serve(settings: Settings, journal: Journal) -> None:
     """Serve until a signal comes; a connection or a breaker that is missing is waited for."""
+    crash_points.arm()
     connection = IBConnectionManager(settings.ib, journal)
     allow = frozenset(settings.executor.allow_order_fields)
     engine = OrderExecutionEngine(connection, allow_order_fields=allow)

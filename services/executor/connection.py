@@ -19,6 +19,7 @@ from loguru import logger
 
 from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
+from services.crash_points import reach
 from services.executor.accounts import allowed_account
 from services.executor.ib_client import ORDER_MESSAGES, Session, quiet_libraries
 from services.executor.journal import Journal, JournalError, JournalMismatch
@@ -398,6 +399,7 @@ class IBConnectionManager:
         end = self._ends[what] = asyncio.Event()
         self._request_error = ""
         send()
+        reach("executor.reconcile.asking")
         timeout = timeout_secs or self._timing.request
         try:
             async with asyncio.timeout(timeout):
@@ -410,6 +412,7 @@ class IBConnectionManager:
             raise ConnectionError("the connection was lost")
         if self._request_error:
             raise ConnectionError(f"the gateway refused the request for {what}: {self._request_error}")
+        reach("executor.reconcile.answered")
 
     async def _watch(self) -> None:
         """Until the connection is lost: look up what is in doubt, and make sure that somebody is there."""
@@ -543,6 +546,7 @@ class IBConnectionManager:
                     | CompletedOrderReport()
                     | ErrorReport()
                 ):
+                    reach("executor.fill.received" if isinstance(report, ExecutionReport) else "executor.ack.received")
                     if listener and not self._is_our_own_ghost(report):
                         listener.on_report(report)
                 case _:

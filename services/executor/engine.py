@@ -23,6 +23,7 @@ from orderfuse.messages import (
     Submit,
     Tripped,
 )
+from services.crash_points import reach
 from services.executor import ib_orders
 from services.executor.connection import IBConnectionManager
 from services.executor.doubts import Rounds, same_trading_day
@@ -207,6 +208,7 @@ class OrderExecutionEngine:
         except Exception as error:  # noqa: BLE001 - ib_insync builds the whole message before it writes a byte
             logger.error("{}: could not be written: {!r}", record.order_id, error)
             return _undelivered(record, f"it could not be written: {error}")
+        reach("executor.order.written")
         return None
 
     def cancel(self, order_id: str, request_id: str | None) -> None:
@@ -276,6 +278,7 @@ class OrderExecutionEngine:
 
     def on_round(self, undisturbed_since: float) -> None:
         """IB has listed everything; what it should have listed and did not, it never had."""
+        reach("executor.round.complete")
         if undisturbed_since != self._last_connection:
             # A cancel that was under way when the connection broke may never have arrived.
             self._last_connection = undisturbed_since
@@ -325,7 +328,9 @@ class OrderExecutionEngine:
             # Before the connection is reconciled IB may not know our orders yet.
             if not self.connection.usable or not self.connection.pacer.free(self._clock(), cancel=True):
                 return
+            reach("executor.cancel.unsent")
             self.connection.cancel(record.ib_order_id)
+            reach("executor.cancel.sent")
             logger.info("{}: cancel written", record.order_id)
             self._take(self.ledger.on_cancel_sent(record.order_id))
 

@@ -21,6 +21,7 @@ from ib_insync.decoder import Decoder
 from ib_insync.objects import ExecutionFilter
 from loguru import logger
 
+from services.crash_points import reach
 from services.executor.ib_orders import build_contract, build_order
 from services.executor.pacing import Pacer
 from services.executor.reports import (
@@ -49,6 +50,9 @@ ORDER_MESSAGES = frozenset({3, 4, 5, 9, 11, 15, 53, 55, 59, 101, 102})
 _UNSET = 1.7976931348623157e308
 
 Sink = Callable[[Report], None]
+
+# How the message begins that places an order.
+_PLACE_ORDER = "3\0"
 
 
 class Session:
@@ -156,7 +160,13 @@ class _PacedClient(Client):  # type: ignore[misc]  # ib_insync has no types
 
     def sendMsg(self, msg: str) -> None:  # noqa: N802 - ib_insync's name
         self._pacer.note(self._clock())
+        if msg.startswith(_PLACE_ORDER):
+            reach("executor.order.half_frame", lambda: self._send_half(msg))
         super().sendMsg(msg)
+
+    def _send_half(self, msg: str) -> None:
+        frame = len(msg).to_bytes(4) + msg.encode()
+        self.conn.transport.write(frame[: len(frame) // 2])
 
 
 class _StrictDecoder(Decoder):  # type: ignore[misc]  # ib_insync has no types

@@ -19,6 +19,7 @@ import msgspec
 
 from orderfuse.codec import encode
 from orderfuse.messages import Fact, Feedback, Outcome
+from services.crash_points import reach
 from services.executor.records import Effects, Execution, OrderRecord
 
 SCHEMA_VERSION = 1
@@ -143,6 +144,7 @@ class Journal:
         Raises:
             JournalError: it cannot be written; the order must not be placed.
         """
+        reach("executor.intent.unsaved")
         with self._transaction():
             if record.ib_order_id <= self.highest_ib_order_id:
                 raise JournalError(
@@ -154,6 +156,8 @@ class Journal:
                 "INSERT INTO orders VALUES (?, ?, ?, ?, ?)",
                 (record.order_id, record.ib_order_id, record.perm_id, 0, msgspec.json.encode(record)),
             )
+            reach("executor.intent.uncommitted")
+        reach("executor.intent.synced")
 
     def commit(self, effects: Effects) -> list[tuple[int, Feedback, bytes]]:
         """Keep what a step brought, in one transaction: numbered feedback, as messages and as bytes.
@@ -164,6 +168,7 @@ class Journal:
         if not (effects.facts or effects.orders or effects.executions):
             return []
         at_ns = self.wall_ns()
+        reach("executor.feedback.unsaved")
         with self._transaction():
             for record in effects.orders.values():
                 self._db.execute(
@@ -183,6 +188,8 @@ class Journal:
                     ),
                 )
             told = [self._feedback(fact, outcome, at_ns) for fact, outcome in effects.facts]
+            reach("executor.feedback.uncommitted")
+        reach("executor.feedback.committed")
         self._commits += 1
         if self._commits % PRUNE_EVERY == 0:
             self.prune()

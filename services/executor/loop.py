@@ -22,6 +22,7 @@ from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode, encode
 from orderfuse.ibfields import InvalidFields
 from orderfuse.messages import Fenced, Invalid, Joined, NotPlaced, Place, ToExecutor
 from orderfuse.settings import Settings
+from services.crash_points import reach
 from services.executor import session as dispatch
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
@@ -233,6 +234,7 @@ class ExecutorLoop:
                 self._engine.settle(order_id)
 
     def _answer_welcome(self, doubtful: list[str], fence: int) -> None:
+        reach("executor.welcome.taken")
         ledger = self._engine.ledger
         known = [order_id for order_id in doubtful if ledger.knows(order_id)]
         in_doubt = ledger.in_doubt()[:MAX_IN_DOUBT]
@@ -240,6 +242,7 @@ class ExecutorLoop:
         self._send(encode(Joined(executor_id=executor_id, fence=fence, known=known, in_doubt=in_doubt)))
 
     def _answer_fence(self, fence: int) -> None:
+        reach("executor.fence.taken")
         written = self._engine.ledger.unanswered()
         self._send(encode(Fenced(executor_id=self._session.executor_id, fence=fence, written=written)))
         logger.info("fence {} taken; written and unanswered: {}", fence, written or "nothing")
@@ -257,6 +260,7 @@ class ExecutorLoop:
         # What the link does not take stays in the journal: each lease says what the breaker has got.
         with contextlib.suppress(zmq.Again):
             self._feedback.send(payload, zmq.DONTWAIT)
+            reach("executor.feedback.sent")
         self._session.on_feedback_sent(seq, self._clock())
 
     def _resend_some(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from loguru import logger
 
 from orderfuse.settings import Settings, SettingsError, load_settings
+from services import crash_points
 from services.log import configure_log
 from services.paper.control import SocketInUseError
 from services.paper.faults import Fault
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _serve(settings: Settings, scenario: list[Fault]) -> int:
+    crash_points.arm()
     paper = settings.paper
     # Only where one is set, so that what wraps the gateway may have a default of its own.
     sizes: dict[str, Any] = {"available_size": paper.available_size} if paper.available_size else {}

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from services.crash_points import reach
 from services.paper import render, strikes
 from services.paper.accounts import AccountDesk
 from services.paper.board import FaultBoard
@@ -224,6 +225,7 @@ class PaperDesk:
     # ------------------------------------------------------------ orders
 
     def _place_order(self, session: Session, fields: Fields) -> None:
+        reach("paper.order.received")
         ticket = read_ticket(_client(session), fields)
         occasion = strikes.occasion_of_ticket(self.exchange, ticket)
         struck = self.faults.for_order(occasion)
@@ -231,11 +233,13 @@ class PaperDesk:
             self.perform(strikes.place(self.exchange, ticket, struck, self._clock()))
         else:
             self.perform(self.exchange.place(ticket, self._clock()))
+        reach("paper.order.booked")
         if occasion.on == "new":
             self.faults.order_seen()
             self.after_order()
 
     def _cancel_order(self, session: Session, fields: Fields) -> None:
+        reach("paper.cancel.received")
         client_id, order_id, now = _client(session), read_int(fields, "orderId"), self._clock()
         struck = self.faults.for_order(strikes.occasion_of_cancel(self.exchange, client_id, order_id))
         if struck:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from loguru import logger
 
+from services.crash_points import reach
 from services.paper.clock import zoned_time_text
 from services.paper.instruments import Instrument
 from services.paper.layouts import REPLIES, REPLIES_BY_ID, REQUESTS, UNSERVED
@@ -397,7 +398,10 @@ class Session(asyncio.Protocol):
                 texts = split_fields(data[4:])
                 layout = REPLIES_BY_ID[int(texts[0])]
                 self._keep("out", layout.name, layout.decode(self.version, texts)[0])
-        transport.write(b"".join(frames))
+        data = b"".join(frames)
+        reach("paper.reply.half_frame", lambda: transport.write(data[: len(data) // 2]))
+        transport.write(data)
+        reach("paper.reply.written")
         waiting = transport.get_write_buffer_size()
         if waiting > MAX_WRITE_BUFFER_BYTES:
             self.drop(f"it does not read: {waiting} bytes wait for it", at_once=True)

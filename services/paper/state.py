@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from services.crash_points import reach
 from services.paper.account import Position
 from services.paper.exchange import Exchange
 from services.paper.instruments import Instrument
@@ -97,8 +98,11 @@ class StateFile:
         data = _encoded(lines)
         # A full disk may leave half a line; nothing may follow it.
         self._torn = True
-        _write_all(self._file, data)
+        file = self._file
+        reach("paper.state.half_line", lambda: _write_all(file, data[: len(data) // 2]))
+        _write_all(file, data)
         self._torn = False
+        reach("paper.state.saved")
         self._size += len(data)
         if self._size > max(MIN_REWRITE_BYTES, 2 * self._size_when_new):
             self.rewrite()

@@ -231,6 +231,24 @@ def _from_file(path: Path) -> _Given:
     return given
 
 
+def crash_at(environ: Mapping[str, str] | None = None) -> tuple[str, int] | None:
+    """The point at which this process shall die, and the how-manieth time: `ORDERFUSE_CRASH_AT`, for tests.
+
+    Raises:
+        SettingsError: it has not the form `<point>:<count>`.
+    """
+    text = (os.environ if environ is None else environ).get("ORDERFUSE_CRASH_AT", "")
+    if not text:
+        return None
+    point, _, count = text.rpartition(":")
+    if not point or not count.isdigit() or not int(count):
+        raise SettingsError(
+            f"ORDERFUSE_CRASH_AT is {text!r}, allowed is <point>:<count> with a count from 1. "
+            "Unset it: it is for tests only."
+        )
+    return point, int(count)
+
+
 def _from_environment(environ: Mapping[str, str]) -> _Given:
     given: _Given = {}
     for variable, text in environ.items():
