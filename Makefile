@@ -16,12 +16,13 @@ VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help venv run paper test test-clients bench-paper bench-stop lint bench clean
+.PHONY: help venv run paper test crash test-clients bench-paper bench-stop lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
 	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
+	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
 	@echo "make lint          ruff and mypy only"
 	@echo "make paper         the paper gateway alone"
 	@echo "make bench         the circuit breaker's speed beside others'"
@@ -62,6 +63,12 @@ test: lint
 # Other people's clients, two of them under IBKR's licence, in .venv-clients and never beside the project's own.
 test-clients: venv
 	@$(BIN)/python -m tests.clients
+
+# What a failing case prints as its seed is replayed by: .venv/bin/python -m tests.crash --seed N
+CASES ?= 200
+FIRST ?= 0
+crash: venv
+	@$(BIN)/python -m tests.crash --first $(FIRST) --count $(CASES)
 
 bench-paper: venv
 	@$(BIN)/python -m benchmarks.paper_gateway

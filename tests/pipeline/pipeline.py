@@ -42,7 +42,7 @@ class Pipeline:
         self.wire_record = self.home / "wire.jsonl"
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._env = {
+        self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith("ORDERFUSE_")},
             "ORDERFUSE_HOME": str(self.home),
             "ORDERFUSE_PAPER__PORT": str(self.port),
@@ -51,13 +51,13 @@ class Pipeline:
             **settings,
         }
 
-    def start(self, *names: str) -> None:
+    def start(self, *names: str, crash_at: str = "") -> None:
         for name in names:
             with (self.home / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
                     [sys.executable, "-m", f"services.{name}"],
                     cwd=ROOT,
-                    env=self._env,
+                    env={**self.env, **({"ORDERFUSE_CRASH_AT": crash_at} if crash_at else {})},
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -81,7 +81,7 @@ class Pipeline:
         return subprocess.run(
             [sys.executable, "-m", "orderfuse.cli", *shlex.split(line)],
             cwd=self.home,
-            env=self._env,
+            env=self.env,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -1,0 +1,119 @@
+"""`python -m tests.crash`: the campaign, resumable; `--seed N` replays one case and shows its logs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from services.crash_points import POINTS
+from tests.crash.campaign import case_of, play
+
+# Starting, dying, restarting and settling take about five seconds; this long means that the case hangs.
+CASE_SECS = 180
+
+
+def main() -> int:
+    """Play the cases that have no result yet; 0: all went well."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=200, help="how many seeds")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at once")
+    parser.add_argument("--results", type=Path, default=Path(".crash/results.jsonl"), help="kept for a resume")
+    parser.add_argument("--seed", type=int, help="replay this one case")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        return replay(arguments.seed)
+    arguments.results.parent.mkdir(parents=True, exist_ok=True)
+    seeds = range(arguments.first, arguments.first + arguments.count)
+    results = {seed: result for seed, result in known(arguments.results).items() if seed in seeds}
+    with (
+        arguments.results.open("a", encoding="utf-8") as file,
+        ThreadPoolExecutor(arguments.jobs) as pool,
+    ):
+        for result in pool.map(played, (seed for seed in seeds if seed not in results)):
+            results[result["seed"]] = result
+            file.write(json.dumps(result) + "\n")
+            file.flush()
+            tell(result)
+    print_table(list(results.values()))
+    return 1 if any(result["complaints"] for result in results.values()) else 0
+
+
+def replay(seed: int) -> int:
+    """Play one case here; its result is the last line."""
+    result = play(case_of(seed))
+    say(json.dumps(asdict(result)))
+    return 1 if result.complaints else 0
+
+
+def played(seed: int) -> dict[str, Any]:
+    """Play one case in a process of its own."""
+    command = [sys.executable, "-m", "tests.crash", "--seed", str(seed)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=CASE_SECS, check=False)
+        result: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
+    except (subprocess.TimeoutExpired, ValueError) as error:
+        what = done.stderr[-300:] if isinstance(error, ValueError) else f"not over after {CASE_SECS} s"
+        result = {**asdict(case_of(seed)), "reached": False, "orders": 0, "executions": 0, "unknown": []}
+        result["complaints"] = [f"the case broke off: {what}"]
+    return result
+
+
+def known(path: Path) -> dict[int, dict[str, Any]]:
+    """Results of earlier runs; what failed is played again."""
+    if not path.exists():
+        return {}
+    results = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {result["seed"]: result for result in results if not result["complaints"]}
+
+
+def tell(result: dict[str, Any]) -> None:
+    """One line for each case, and more for what is not as it should be."""
+    how = "FAILED" if result["complaints"] else "ok" if result["reached"] else "not reached"
+    extras = "".join(f" {name}" for name in ("both", "rollback", "away") if result[name])
+    say(f"{result['seed']:5} {result['point']}:{result['count']}{extras}: {how}, {result['orders']} orders")
+    for text in result["complaints"]:
+        say(f"      {text}")
+
+
+def print_table(results: list[dict[str, Any]]) -> None:
+    """Kill point, how many, how it went; then what stayed unknown, and the sums."""
+    say(f"\n{'point':32} {'cases':>5} {'killed':>6} {'passed':>6} {'unknown':>7} {'failed':>6}")
+    for point in POINTS:
+        mine = [result for result in results if result["point"] == point]
+        counts = Counter(
+            killed=sum(result["reached"] for result in mine),
+            passed=sum(result["reached"] and not result["complaints"] for result in mine),
+            unknown=sum(len(result["unknown"]) for result in mine),
+            failed=sum(bool(result["complaints"]) for result in mine),
+        )
+        say(f"{point:32} {len(mine):5} " + " ".join(f"{counts[name]:{width}}" for name, width in COLUMNS.items()))
+    for result in results:
+        for text in result["unknown"]:
+            say(f"unknown under seed {result['seed']} ({result['point']}): {text}")
+    sums = {name: sum(result[name] for result in results) for name in ("orders", "executions")}
+    say(
+        f"{len(results)} cases, {sum(result['reached'] for result in results)} processes killed at their point, "
+        f"{sums['orders']} orders, {sums['executions']} executions, "
+        f"{sum(bool(result['complaints']) for result in results)} cases failed"
+    )
+
+
+COLUMNS = {"killed": 6, "passed": 6, "unknown": 7, "failed": 6}
+
+
+def say(text: str) -> None:
+    """To whoever runs it."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

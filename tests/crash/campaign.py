@@ -1,0 +1,220 @@
+"""One point of the campaign: a pipeline under load, a process that dies at a named point, and the judgement."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgpack
+import zmq
+
+from services.crash_points import POINTS
+from tests.crash import oracle
+from tests.pipeline.pipeline import Pipeline, running
+from tests.pipeline.raw import RawProgram
+
+SERVICES = ("paper", "executor", "breaker")
+# Longer than any point takes to be reached under this load; a point that is not reached is told as such.
+REACH_SECS = 8.0
+# Longer than the five seconds without an answer, a reconnect and what is told then.
+SETTLE_SECS = 45.0
+# What happens once per start or per connection; all else happens with every order, or oftener.
+RARE = {
+    "executor.reconcile.asking": 3,
+    "executor.reconcile.answered": 3,
+    "executor.round.complete": 1,
+    "executor.fence.taken": 1,
+    "executor.welcome.taken": 1,
+    "executor.cancel.unsent": 4,
+    "executor.cancel.sent": 4,
+    "breaker.fence.committed": 2,
+    "breaker.reply.unsent": 4,
+    "paper.cancel.received": 4,
+}
+OFTEN = 25
+# Only the trips of this campaign's own making may stop trading, and a condition's, which ends by itself.
+SETTINGS = {
+    "ORDERFUSE_BREAKER__FAILURE_THRESHOLD": "1000",
+    "ORDERFUSE_BREAKER__OPEN_TIMEOUT_SECS": "0.5",
+    "ORDERFUSE_BREAKER__MAX_ORDERS_PER_SECOND": "100000",
+    "ORDERFUSE_PAPER__MAX_WORKING_ORDERS": "0",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What happens under one seed. All points come in turn, so that any stretch of seeds covers them evenly."""
+
+    seed: int
+    point: str
+    count: int
+    both: bool
+    rollback: bool
+    away: bool
+
+    @property
+    def dies(self) -> str:
+        """The process that dies at the point."""
+        return self.point.partition(".")[0]
+
+
+@dataclass
+class Result:
+    """How a case went. `complaints` empty: all is as it must be."""
+
+    seed: int
+    point: str
+    count: int
+    both: bool
+    rollback: bool
+    away: bool
+    reached: bool
+    orders: int
+    executions: int
+    unknown: list[str]
+    complaints: list[str]
+
+
+def case_of(seed: int) -> Case:
+    """The case of this seed."""
+    draw = random.Random(seed)
+    point = list(POINTS)[seed % len(POINTS)]
+    other_service = not point.startswith("paper")
+    return Case(
+        seed=seed,
+        point=point,
+        count=draw.randint(1, RARE.get(point, OFTEN)),
+        both=other_service and draw.random() < 0.25,
+        rollback=draw.random() < 0.3,
+        away=draw.random() < 0.4,
+    )
+
+
+class Load:
+    """Orders of two kinds, cancels, and requests; what is not decided is sent again, unchanged."""
+
+    def __init__(self, program: RawProgram, draw: random.Random) -> None:
+        self.program, self.draw = program, draw
+        self.ids: list[str] = []
+        self._undecided: dict[str, dict[str, Any]] = {}
+        self._uncancelled: dict[str, str] = {}
+        self._resend_at = 0.0
+
+    def step(self) -> None:
+        """One order, now and then a cancel or a question, and what comes back."""
+        rests = self.draw.random() < 0.4
+        price = {"orderType": "LMT", "lmtPrice": 1.0, "tif": "GTC"} if rests else {"orderType": "MKT"}
+        fields = {"order": {"action": "BUY", "totalQuantity": 1, **price}, "sent_ns": time.time_ns(), "ttl_ms": 60_000}
+        order_id = self.program.submit(**fields)
+        self.ids.append(order_id)
+        self._undecided[order_id] = fields
+        if rests and self.draw.random() < 0.5:
+            self._uncancelled[order_id] = self.program.cancel(order_id)
+        if self.draw.random() < 0.2:
+            question = {"v": 1, "kind": "request", "op": "status", "id": 1}
+            with contextlib.suppress(zmq.ZMQError):
+                self.program.control.send(msgpack.packb(question), zmq.NOBLOCK)
+        self.hear(0.03)
+
+    def hear(self, secs: float) -> None:
+        """Take what comes for so long."""
+        end = time.monotonic() + secs
+        while (left := end - time.monotonic()) > 0:
+            event = self.program.next_event(left)
+            if event is None or event["kind"] == "state":
+                continue
+            if event["kind"] in oracle.DECISIONS:
+                self._undecided.pop(event["order_id"], None)
+            if event["kind"] in ("request_passed", "request_refused"):
+                self._uncancelled.pop(event["order_id"], None)
+        if time.monotonic() >= self._resend_at:
+            self._resend_at = time.monotonic() + 0.5
+            for order_id, fields in self._undecided.items():
+                self.program.submit(order_id, **fields)
+            for order_id, request_id in self._uncancelled.items():
+                self.program.cancel(order_id, request_id)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether an order or a request has no answer yet."""
+        return bool(self._undecided or self._uncancelled)
+
+
+def play(case: Case) -> Result:
+    """Play one case with real processes."""
+    with running(**SETTINGS) as pipeline:
+        pipeline.env["ORDERFUSE_PAPER__STATE_FILE"] = str(pipeline.home / "state")
+        pipeline.start(*(name for name in SERVICES if name != case.dies))
+        pipeline.start(case.dies, crash_at=f"{case.point}:{case.count}")
+        with RawProgram(pipeline.home) as program:
+            load = Load(program, random.Random(case.seed))
+            reached = _until_it_dies(case, pipeline, load)
+            _while_it_is_away(case, pipeline, load)
+            pipeline.start(*(name for name in SERVICES if name not in pipeline.processes))
+            program.wait_trading(secs=SETTLE_SECS)
+            for _ in range(10):
+                load.step()
+            return _judge(case, pipeline, load, reached=reached)
+
+
+def _until_it_dies(case: Case, pipeline: Pipeline, load: Load) -> bool:
+    deadline = time.monotonic() + REACH_SECS
+    process = pipeline.processes[case.dies]
+    while process.poll() is None and time.monotonic() < deadline:
+        load.step()
+    reached = process.poll() == -signal.SIGKILL
+    pipeline.kill(case.dies)
+    return reached
+
+
+def _while_it_is_away(case: Case, pipeline: Pipeline, load: Load) -> None:
+    if case.both:
+        pipeline.kill("breaker" if case.dies == "executor" else "executor")
+    if case.dies == "paper":
+        return
+    if case.away:
+        # What rests is filled while nobody hears it.
+        pipeline.command("paper fault price symbol=AAPL price=0.5")
+        pipeline.command("paper fault price symbol=AAPL price=190")
+    if case.rollback:
+        pipeline.command("paper fault restart roll_back_ids=5")
+    load.hear(0.05)
+
+
+def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool) -> Result:
+    deadline = time.monotonic() + SETTLE_SECS
+    while True:
+        load.hear(0.2)
+        # The book first: what it has by now must be told when the events are read.
+        book = oracle.read_book(pipeline)
+        told, unknown = _history(load.program), set(load.program.request("status")["unknown"])
+        late = time.monotonic() > deadline
+        if late or not (load.undecided or oracle.still_open(load.ids, told, unknown, book)):
+            break
+    wire = pipeline.at_the_wire("placeOrder")
+    return Result(
+        **asdict(case),
+        reached=reached,
+        orders=len(load.ids),
+        executions=sum(map(len, book.executions.values())),
+        unknown=[f"{at}: {[e['kind'] for e in told.get(at, [])]}" for at in sorted(unknown)],
+        complaints=oracle.complaints(load.ids, told, unknown, book, wire),
+    )
+
+
+def _history(program: RawProgram) -> oracle.Events:
+    """Every event of every order, from the breaker's journal."""
+    events: oracle.Events = {}
+    after = 0
+    while True:
+        reply = program.request("events", topic=f"order/{program.strategy_id}/", after_seq=after)
+        for event in reply["events"]:
+            if not event.get("again") and event["kind"] != "duplicate":
+                events.setdefault(event["order_id"], []).append(event)
+        if not reply["more"]:
+            return events
+        after = reply["next"]
