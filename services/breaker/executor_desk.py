@@ -37,7 +37,7 @@ from orderfuse.messages import (
     Written,
 )
 from services.breaker.batch import Letter
-from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT
+from services.breaker.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT
 from services.breaker.core import PRESUBMITTED_NS, Core
 from services.breaker.executor_link import LEASE_MS, LEASE_NS, SILENCE_NS
 from services.breaker.orders import OrderRecord
@@ -167,20 +167,8 @@ class ExecutorDesk:
 
     def _see_gateway(self, gateway: GatewayStatus | None) -> bool:
         """Take what the executor says of its gateway; whether the cancels that waited for it were sent."""
-        executor, conditions, now = self.core.executor, self.core.conditions, self.core.now()
-        executor.gateway = gateway
-        if gateway is not None and gateway.silent:
-            reason = f"{gateway.host}:{gateway.port} does not answer: {gateway.detail}"
-            conditions.begin(BROKER_SILENT, reason, now, expected=not executor.was_usable)
-            return False
-        sent = self._see_connection(gateway)
-        # Last: between the two conditions there must be no moment without one.
-        conditions.end(BROKER_SILENT, now)
-        return sent
-
-    def _see_connection(self, gateway: GatewayStatus | None) -> bool:
-        """Hold or release the condition of the connection; whether the cancels that waited for it were sent."""
         executor = self.core.executor
+        executor.gateway = gateway
         if gateway is None or not gateway.usable:
             detail = gateway.detail if gateway else ""
             where = f"{gateway.host}:{gateway.port}" if gateway else "the gateway"

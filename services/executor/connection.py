@@ -68,7 +68,7 @@ class Timing:
 
     connect: float = 4.0
     request: float = 10.0
-    probe_every: float = 1.0
+    probe_every: float = 2.0
     silent: float = 3.0
     drop: float = 15.0
     first_pause: float = 0.25
@@ -176,7 +176,6 @@ class IBConnectionManager:
             usable=usable,
             account=self.account,
             detail="" if usable else self._detail,
-            silent=self.ready and not self._answers,
             planned=self._planned and not usable,
         )
 
@@ -383,7 +382,7 @@ class IBConnectionManager:
             if self.listener:
                 self.listener.on_round(self._undisturbed_since)
             first = not self._reconciled
-            self._reconciled, self._planned = True, False
+            self._reconciled = True
             self._say("")
             if first and self.usable:
                 logger.info(
@@ -450,8 +449,6 @@ class IBConnectionManager:
             except TimeoutError:
                 raise TimeoutError(f"the gateway has not answered for {timing.drop:g} s") from None
             self._answers = True
-            # The silence has been told; asking for what it hid is no second fault.
-            self._planned = True
             self._undisturbed_since = self.clock()
         finally:
             self._ends.pop("current_time", None)
@@ -506,7 +503,7 @@ class IBConnectionManager:
             case Meaning.DISCONNECTED:
                 if self._ib_behind:
                     logger.warning("IB is not behind the gateway: {} {}", report.code, report.text)
-                self._ib_behind = self._reconciled = self._planned = False
+                self._ib_behind = self._reconciled = False
                 self._detail = f"IB is not behind the gateway: {report.code}"
             case Meaning.RESTORED:
                 logger.info("IB is behind the gateway again: {} {}", report.code, report.text)

@@ -381,8 +381,6 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     usable: bool
     account: str = ""
     detail: str = ""
-    # Connected, but it has not answered a harmless question in time.
-    silent: bool = False
     # Not usable because the executor renews the connection by itself, to look up orders in doubt.
     planned: bool = False
 

@@ -283,7 +283,7 @@ class Executor:
     def __init__(self, rig, *, executor_id="exec-1", journal_id="journal-1", peer=b"peer-1"):
         self.rig = rig
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
-        self.usable, self.planned, self.silent, self.is_in = True, False, False, False
+        self.usable, self.planned, self.is_in = True, False, False
         self.seq, self.nonce = 0, 0
         self.in_doubt = []
         self.sent = {}
@@ -298,7 +298,6 @@ class Executor:
             account="DU1",
             detail=detail,
             planned=self.planned,
-            silent=self.silent,
         )
 
     def say(self, message):

@@ -126,46 +126,6 @@ def test_after_a_reset_the_same_loss_blocks_on_but_trips_no_second_time():
     assert r.state()["state"] == "OPEN", "the next loss is another one"
 
 
-def test_a_gateway_that_does_not_answer_trips_at_once_and_holds_until_it_does():
-    r = trading()
-    r.executor.usable, r.executor.silent = False, True
-    r.executor.lease()
-    assert r.state()["state"] == "OPEN"
-    assert r.state()["conditions"] == ["broker_silent"]
-    assert "broker_silent" in r.state()["reason"]
-    assert r.state()["latched"] is False
-    r.wait(400)
-    assert r.state()["state"] == "OPEN"
-    # It answers, and what the silence hid is looked up first: no second fault, but no order passes either.
-    r.executor.silent, r.executor.planned = False, True
-    r.executor.lease()
-    assert r.state()["conditions"] == ["broker_disconnected"]
-    r.executor.usable, r.executor.planned = True, False
-    r.executor.lease()
-    assert r.state()["conditions"] == []
-    assert r.state()["state"] == "HALF_OPEN"
-    assert failures(r) == 0
-
-
-def test_a_silent_gateway_whose_connection_is_then_lost_is_never_without_a_condition():
-    r = trading()
-    r.executor.usable, r.executor.silent = False, True
-    r.executor.lease()
-    r.executor.silent = False
-    r.executor.lease()
-    assert r.state()["conditions"] == ["broker_disconnected"]
-    assert all(state["conditions"] for state in r.states[-2:] if state["scope"] == "system")
-
-
-def test_a_gateway_that_is_silent_from_the_start_blocks_and_does_not_trip():
-    r = rig()
-    r.executor.usable, r.executor.silent = False, True
-    r.executor.join()
-    r.wait(10)
-    assert r.state()["state"] == "CLOSED"
-    assert "broker_silent" in r.state()["conditions"]
-
-
 def test_a_silent_executor_is_a_condition_after_three_seconds_and_a_trip_after_three_more():
     r = trading()
     r.wait(2.75, step=0.25, leases=False)
