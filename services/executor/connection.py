@@ -59,15 +59,17 @@ class Timing:
     Attributes:
         connect: until IB has named accounts and the next order id.
         request: until a request's End message; a large account needs seconds.
-        probe_every, silent, drop: a harmless question this often; unanswered for so long the gateway is not
-            usable, and for so long it is given up.
+        probe_every, silent, drop: a harmless question this often; unanswered for so long the gateway is silent
+            and nothing is written, and for so long the connection is given up. Until then it is kept: a gateway
+            that stood still has read what was written, and answers it over this connection only. Given up it
+            must be: a connection whose other end is gone without a word is silent for ever.
         first_pause, longest_pause: between attempts, doubling.
         look_up_pause: between two rounds of questions about orders, so that doubt cannot eat up the pacing.
     """
 
     connect: float = 4.0
     request: float = 10.0
-    probe_every: float = 2.0
+    probe_every: float = 1.0
     silent: float = 3.0
     drop: float = 15.0
     first_pause: float = 0.25
@@ -176,6 +178,7 @@ class IBConnectionManager:
             account=self.account,
             detail="" if usable else self._detail,
             planned=self._planned and not usable,
+            silent=not self._answers,
         )
 
     def take_order_id(self) -> int:
@@ -298,14 +301,14 @@ class IBConnectionManager:
             raise ConnectionError(str(error)) from error
         self._undisturbed_since = self.clock()
         self._say("connected; asking for orders and executions")
-        await self._reconcile()
-        await self._watch()
+        # The time is asked for also while a long list is awaited: a silence is noticed just as soon.
+        await until_one_ends({asyncio.create_task(run()) for run in (self._serve, self._ask_the_time)})
 
     async def _connect(self) -> None:
         self._number += 1
         self._closed.clear()
         self._client_id_in_use = False
-        self._ib_behind = self._answers = True
+        self._ib_behind = True
         self._accounts = ()
         self._renew = ""
         await self._token()
@@ -332,6 +335,7 @@ class IBConnectionManager:
             raise TimeoutError(f"the gateway did not answer within {timeout:g} s")
         if isinstance(outcome, BaseException):
             raise outcome
+        self._answers = True
 
     async def _end_session(self, why: str) -> None:
         session, self._session = self._session, None
@@ -372,16 +376,18 @@ class IBConnectionManager:
     async def _reconcile(self) -> None:
         """Have all open orders, executions and completed orders reported, then be usable."""
         self._look_up_wanted.clear()
+        undisturbed_since = self._undisturbed_since
         await self._ask("open_orders", self._connected().request_open_orders)
         self._next_request_id += 1
         request_id = self._next_request_id
         await self._ask("executions", lambda: self._connected().request_executions(request_id, self.account))
         await self._ask("completed_orders", self._connected().request_completed_orders)
-        if self._ib_behind:
+        # Lists that were asked for before a loss or a silence ended may lack what happened meanwhile.
+        if self._ib_behind and self._answers and undisturbed_since == self._undisturbed_since:
             if self.listener:
                 self.listener.on_round(self._undisturbed_since)
             first = not self._reconciled
-            self._reconciled = True
+            self._reconciled, self._planned = True, False
             self._say("")
             if first and self.usable:
                 logger.info(
@@ -410,21 +416,27 @@ class IBConnectionManager:
         if self._request_error:
             raise ConnectionError(f"the gateway refused the request for {what}: {self._request_error}")
 
-    async def _watch(self) -> None:
-        """Until the connection is lost: look up what is in doubt, and make sure that somebody is there."""
-        looked_up_at = probed_at = self.clock()
+    async def _serve(self) -> None:
+        """Reconcile, and until the connection is lost look up what is in doubt."""
+        await self._reconcile()
+        looked_up_at = self.clock()
         while not self._closed.is_set():
             now = self.clock()
             wanted = self._look_up_wanted.is_set() or (self._ib_behind and not self._reconciled)
-            if wanted and now - looked_up_at >= self._timing.look_up_pause:
+            if wanted and self._answers and now - looked_up_at >= self._timing.look_up_pause:
                 await self._reconcile()
                 looked_up_at = self.clock()
             elif self._renew:
                 raise ConnectionError(self._renew)
-            elif now - probed_at >= self._timing.probe_every:
-                await self._probe()
-                probed_at = self.clock()
             await asyncio.sleep(TURN_SECS)
+        raise ConnectionError("the connection was lost")
+
+    async def _ask_the_time(self) -> None:
+        """Until the connection is lost, make sure that somebody is there."""
+        while not self._closed.is_set():
+            asked_at = self.clock()
+            await self._probe()
+            await asyncio.sleep(max(0.0, asked_at + self._timing.probe_every - self.clock()))
         raise ConnectionError("the connection was lost")
 
     async def _probe(self) -> None:
@@ -438,6 +450,7 @@ class IBConnectionManager:
                 await end.wait()
         except TimeoutError:
             self._answers = self._reconciled = False
+            self._undisturbed_since = self.clock()
             self._say(f"the gateway has not answered for {timing.silent:g} s")
             logger.warning("the gateway has not answered for {:g} s", timing.silent)
             try:
@@ -445,8 +458,13 @@ class IBConnectionManager:
                     await end.wait()
             except TimeoutError:
                 raise TimeoutError(f"the gateway has not answered for {timing.drop:g} s") from None
-            self._answers = True
+            if self._closed.is_set():
+                return  # Every wait ends with the connection; that is no answer.
+            # Not usable until everything has been looked up, and that is our own doing, no loss of the connection.
+            self._answers = self._planned = True
             self._undisturbed_since = self.clock()
+            logger.info("the gateway answers again; asking for orders and executions")
+            self._say("the gateway answers again; asking for orders and executions")
         finally:
             self._ends.pop("current_time", None)
 
@@ -500,7 +518,7 @@ class IBConnectionManager:
             case Meaning.DISCONNECTED:
                 if self._ib_behind:
                     logger.warning("IB is not behind the gateway: {} {}", report.code, report.text)
-                self._ib_behind = self._reconciled = False
+                self._ib_behind = self._reconciled = self._planned = False
                 self._detail = f"IB is not behind the gateway: {report.code}"
             case Meaning.RESTORED:
                 logger.info("IB is behind the gateway again: {} {}", report.code, report.text)

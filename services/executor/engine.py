@@ -238,6 +238,7 @@ class OrderExecutionEngine:
             usable=False,
             account=status.account,
             detail=self.journal_error,
+            silent=status.silent,
         )
 
     # -- listening to the connection ----------------------------------------------------------------------

@@ -358,6 +358,8 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     # Not usable because the executor renews the connection by itself, to look up orders in doubt.
     planned: bool = False
+    # It has not answered the question for the time, and has not answered anything since; orders are not written.
+    silent: bool = False
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):

@@ -98,10 +98,17 @@ def test_a_gateway_that_hangs_leaves_orders_unknown_and_tells_their_fills_when_i
         program.ready()
         program.wait_trading()
         with stopped(pipeline, "paper"):
+            began = time.monotonic()
             order_id = program.submit()
             program.wait_event("passed", order_id)
+            state = program.wait_state(state="OPEN")
+            assert state["conditions"] == ["broker_silent"]
+            # A question is unanswered for 3 s, and the one before it was asked at most 1 s earlier.
+            assert time.monotonic() - began < 5.0
+            assert program.wait_event("blocked", program.submit())["code"] == "condition"
             program.wait_event("unknown", order_id)
             assert program.request("status")["unknown"] == [order_id]
+        program.wait_state(conditions=[])
         ends = {"filled", "not_placed"}
         deadline = time.monotonic() + 40
         while not set(program.kinds(order_id)) & ends:
