@@ -149,6 +149,7 @@ class BreakerLoop:
         message = self._read("dispatch", frames, 2, FromExecutor)
         if message is not None:
             self._stage.on_executor_message(frames[0], message)
+            self._narrator.drift(self._stage.core.executor.drift)
 
     def _on_feedback(self, frames: list[bytes]) -> None:
         message = self._read("feedback", frames, 1, Feedback)

@@ -20,10 +20,12 @@ from loguru import logger
 from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
 from services.executor.accounts import allowed_account
+from services.executor.drift import Held
 from services.executor.ib_client import ORDER_MESSAGES, Session, quiet_libraries
 from services.executor.journal import Journal, JournalError, JournalMismatch
 from services.executor.outcomes import Meaning, for_system
 from services.executor.pacing import Pacer
+from services.executor.position_list import OVERDUE_SECS, PositionList
 from services.executor.reports import (
     Accounts,
     Closed,
@@ -34,6 +36,7 @@ from services.executor.reports import (
     NextOrderId,
     OpenOrderReport,
     OrderReport,
+    PositionReport,
     Report,
     RequestEnd,
     StatusReport,
@@ -48,6 +51,8 @@ CLIENT_ID_IN_USE = 326
 GHOST_SECS = 15.0
 # Often enough for a rejection's text that never comes, and for orders that wait for a free place.
 TURN_SECS = 0.05
+# IB's message with one position.
+POSITION_MESSAGE = 61
 # While nobody answers, the log gets a line this often.
 REMIND_SECS = 60.0
 
@@ -65,6 +70,7 @@ class Timing:
             must be: a connection whose other end is gone without a word is silent for ever.
         first_pause, longest_pause: between attempts, doubling.
         look_up_pause: between two rounds of questions about orders, so that doubt cannot eat up the pacing.
+        positions_every: between two lists of positions, each two messages of the pacing.
     """
 
     connect: float = 4.0
@@ -75,6 +81,7 @@ class Timing:
     first_pause: float = 0.25
     longest_pause: float = 5.0
     look_up_pause: float = 1.0
+    positions_every: float = 30.0
 
 
 class Listener(Protocol):
@@ -88,6 +95,12 @@ class Listener(Protocol):
 
     def on_round(self, undisturbed_since: float) -> None:
         """Open orders, executions and completed orders were reported completely."""
+
+    def on_positions_asked(self) -> None:
+        """A list of positions is asked for."""
+
+    def on_positions(self, held: list[Held]) -> None:
+        """IB has listed all positions of the account."""
 
     def on_turn(self) -> None:
         """All reports that have come were handed over; or a moment has passed without any."""
@@ -124,6 +137,7 @@ class IBConnectionManager:
         self.pacer = Pacer(settings.messages_per_second)
         self._timing = timing or Timing()
         self._session: Session | None = None
+        self._positions = PositionList(self._timing.positions_every)
         self._reports: deque[tuple[int, Report]] = deque()
         self._wake = asyncio.Event()
         self._closed = asyncio.Event()
@@ -301,6 +315,9 @@ class IBConnectionManager:
             raise ConnectionError(str(error)) from error
         self._undisturbed_since = self.clock()
         self._say("connected; asking for orders and executions")
+        # Ahead of every order of this connection, so that the first list of all holds none of their fills.
+        self._positions.on_connection()
+        await self._ask_for_positions()
         # The time is asked for also while a long list is awaited: a silence is noticed just as soon.
         await until_one_ends({asyncio.create_task(run()) for run in (self._serve, self._ask_the_time)})
 
@@ -428,8 +445,28 @@ class IBConnectionManager:
                 looked_up_at = self.clock()
             elif self._renew:
                 raise ConnectionError(self._renew)
+            elif self.usable and self._positions.due(now):
+                await self._ask_for_positions()
+            if self._positions.overdue(now):
+                logger.warning("no list of positions for {:g} s: drift is not checked", OVERDUE_SECS)
             await asyncio.sleep(TURN_SECS)
         raise ConnectionError("the connection was lost")
+
+    async def _ask_for_positions(self) -> None:
+        """Nobody waits for the list: nothing depends on it but an alert."""
+        await self._token()
+        self._positions.on_asked(self.clock())
+        if self.listener:
+            self.listener.on_positions_asked()
+        self._connected().request_positions()
+
+    def _take_positions(self) -> None:
+        held = self._positions.on_end()
+        if self._session is not None and self._session.ready:
+            # A list is wanted, not every change. Not asked for again before this has left.
+            self._session.end_positions()
+        if held is not None and self.listener:
+            self.listener.on_positions(held)
 
     async def _ask_the_time(self) -> None:
         """Until the connection is lost, make sure that somebody is there."""
@@ -545,9 +582,9 @@ class IBConnectionManager:
         while self._reports:
             number, report = self._reports.popleft()
             match report:
-                case RequestEnd(what):
-                    if number == self._number and what in self._ends:
-                        self._ends[what].set()
+                case PositionReport() | RequestEnd():
+                    if number == self._number:
+                        self._take_answer(report)
                 case Unreadable():
                     self._take_unreadable(report)
                 case (
@@ -566,6 +603,14 @@ class IBConnectionManager:
             listener.on_turn()
         self._tell_status()
 
+    def _take_answer(self, report: PositionReport | RequestEnd) -> None:
+        if isinstance(report, PositionReport):
+            self._positions.on_report(report, self.account)
+        elif report.what == "positions":
+            self._take_positions()
+        elif report.what in self._ends:
+            self._ends[report.what].set()
+
     def _is_our_own_ghost(self, report: OrderReport) -> bool:
         """A gateway may hold a lost connection of ours for a while; its 326 then names nobody else."""
         in_use = isinstance(report, ErrorReport) and report.code == CLIENT_ID_IN_USE
@@ -573,6 +618,8 @@ class IBConnectionManager:
 
     def _take_unreadable(self, report: Unreadable) -> None:
         logger.error("a message of the gateway cannot be read: {}", report.text)
+        if report.message_id == POSITION_MESSAGE:
+            self._positions.spoil()
         if report.message_id in ORDER_MESSAGES and self.listener:
             self.listener.on_unreadable(report)
 

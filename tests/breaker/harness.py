@@ -276,7 +276,7 @@ class Executor:
         self.rig = rig
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
         self.usable, self.planned, self.is_in = True, False, False
-        self.connected, self.silent = True, False
+        self.connected, self.silent, self.drift = True, False, ()
         self.seq, self.nonce = 0, 0
         self.sent = {}
 
@@ -291,6 +291,7 @@ class Executor:
             detail=detail,
             planned=self.planned,
             silent=self.silent,
+            drift=self.drift,
         )
 
     def say(self, message):
