@@ -133,6 +133,40 @@ def test_a_silence_that_ends_with_the_connection_was_not_answered() -> None:
     run(story)
 
 
+def test_what_comes_after_a_planned_renewal_is_not_planned() -> None:
+    async def story() -> None:
+        async with ScriptedGateway() as gateway:
+            connection = manager(gateway.port)
+            await connection.start(5)
+            connection.renew("on purpose")
+            await until(lambda: connection.status().planned, "the renewal")
+            await until(lambda: connection.usable, "the new connection")
+            gateway.answers["99"] = []
+            gateway.send("4|2|-1|1102|Connectivity has been restored, and the loss was never told.|")
+            await until(lambda: not connection.usable, "the questions")
+            assert not connection.status().planned
+            await connection.stop()
+
+    run(story)
+
+
+def test_a_loss_while_a_silence_is_looked_into_is_not_planned() -> None:
+    async def story() -> None:
+        async with ScriptedGateway() as gateway:
+            connection = manager(gateway.port, timing=QUICK)
+            await connection.start(5)
+            gateway.answers["49"] = gateway.answers["99"] = []
+            await until(lambda: connection.status().silent, "the silence")
+            gateway.answers["49"] = TIME
+            gateway.send(*TIME)
+            await until(lambda: connection.status().planned, "the answer")
+            gateway.send("4|2|-1|1100|Connectivity has been lost.|")
+            await until(lambda: not connection.status().planned, "the loss")
+            await connection.stop()
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     "disturbance",
     [
