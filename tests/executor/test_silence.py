@@ -161,7 +161,8 @@ def test_a_loss_while_a_silence_is_looked_into_is_not_planned() -> None:
             gateway.send(*TIME)
             await until(lambda: connection.status().planned, "the answer")
             gateway.send("4|2|-1|1100|Connectivity has been lost.|")
-            await until(lambda: not connection.status().planned, "the loss")
+            await until(lambda: "1100" in connection.status().detail, "the loss")
+            assert not connection.status().planned
             await connection.stop()
 
     run(story)
