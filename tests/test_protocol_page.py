@@ -9,7 +9,10 @@ import zmq
 
 from orderfuse import codec, ibfields, links, messages
 from orderfuse.settings import TABLES, load_settings, setting_names
+from services.breaker.conditions import GRACE_NS
 from services.breaker.loop import OPS, ORDER_KINDS
+from services.executor.connection import Timing
+from services.executor.engine import MAX_DRIFT_TOLD
 
 PAGE = (Path(__file__).parent.parent / "docs" / "PROTOCOL.md").read_text()
 NOT_BUILT_EVENTS = {"replaced", "replace_failed"}
@@ -79,6 +82,14 @@ def test_every_request_stands_on_the_page_with_its_keys() -> None:
 def test_every_key_of_a_state_stands_on_the_page() -> None:
     told = {word.split(":")[0] for word in words(section("events"))}
     assert keys(messages.State) - {"seq", "at_ns"} <= told
+
+
+def test_every_key_of_a_drift_and_every_condition_stands_on_the_page() -> None:
+    (reply,) = [row[2] for row in rows(section("control")) if row[0] == "`status`"]
+    assert keys(messages.Drift) | {"account", "drift"} <= words(reply)
+    assert set(GRACE_NS) <= words(section("events"))
+    assert f"at most {MAX_DRIFT_TOLD}" in section("control")
+    assert f"Every {Timing().positions_every:g} s the executor compares" in section("control")
 
 
 def test_the_codes_of_blocked_and_not_placed_stand_on_the_page() -> None:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 BROKER_DISCONNECTED = "broker_disconnected"
+BROKER_SILENT = "broker_silent"
 EXECUTOR_SILENT = "executor_silent"
 JOURNAL_FAILED = "journal_failed"
 
 GRACE_NS = {
     BROKER_DISCONNECTED: 5 * SECOND_NS,
+    # The executor has waited for an answer long enough before it says so.
+    BROKER_SILENT: 0,
     EXECUTOR_SILENT: 3 * SECOND_NS,
     # Nothing can be promised without a journal: it blocks at once, but it is not the market's fault.
     JOURNAL_FAILED: 5 * SECOND_NS,
@@ -55,6 +58,8 @@ class Conditions:
         holding.reason = reason
         self.scopes.system.hold(name, reason)
         self.scopes.touched.add(SYSTEM)
+        # Without a grace it trips now, before anything else is judged.
+        self.poll(now_ns)
 
     def end(self, name: str, now_ns: int) -> None:
         """The condition holds no more. If it was shorter than its grace, it counts as one failure."""

@@ -37,7 +37,7 @@ from orderfuse.messages import (
     Written,
 )
 from services.breaker.batch import Letter
-from services.breaker.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT
+from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT
 from services.breaker.core import PRESUBMITTED_NS, Core
 from services.breaker.executor_link import LEASE_MS, LEASE_NS, SILENCE_NS
 from services.breaker.orders import OrderRecord
@@ -169,16 +169,24 @@ class ExecutorDesk:
         """Take what the executor says of its gateway; whether the cancels that waited for it were sent."""
         executor = self.core.executor
         executor.gateway = gateway
+        where = f"{gateway.host}:{gateway.port}" if gateway else "the gateway"
+        was_silent = self.core.conditions.holds(BROKER_SILENT)
+        if gateway is not None and gateway.silent:
+            reason = f"{where} does not answer"
+            self.core.conditions.begin(BROKER_SILENT, reason, self.core.now(), expected=not executor.was_usable)
+            if gateway.connected:
+                return False
+        elif was_silent:
+            self.core.conditions.end(BROKER_SILENT, self.core.now())
         if gateway is None or not gateway.usable:
             detail = gateway.detail if gateway else ""
-            where = f"{gateway.host}:{gateway.port}" if gateway else "the gateway"
             reason = f"no usable connection to {where}" + (f" ({detail})" if detail else "")
             expected = not executor.was_usable or (gateway is not None and gateway.planned)
             self.core.conditions.begin(BROKER_DISCONNECTED, reason, self.core.now(), expected=expected)
             return False
         first = not executor.was_usable
         executor.was_usable = True
-        if not first and not self.core.conditions.holds(BROKER_DISCONNECTED):
+        if not first and not was_silent and not self.core.conditions.holds(BROKER_DISCONNECTED):
             return False
         self.core.conditions.end(BROKER_DISCONNECTED, self.core.now())
         self._send_wanted_cancels()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orderfuse.messages import GatewayStatus, Hello
+from orderfuse.messages import Drift, GatewayStatus, Hello
 
 # How long the executor may place orders after it asked for leave. A breaker that is dead or stuck stops
 # the executor within this time.
@@ -36,6 +36,11 @@ class ExecutorLink:
     gateway: GatewayStatus | None = None
     # Whether this executor process has had a usable gateway since it started.
     was_usable: bool = False
+
+    @property
+    def drift(self) -> tuple[Drift, ...]:
+        """Positions that are not what the fills make them, as the executor said last."""
+        return self.gateway.drift if self.gateway else ()
 
     def is_alive(self, now_ns: int) -> bool:
         """Whether it was heard of lately."""

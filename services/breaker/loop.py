@@ -156,6 +156,7 @@ class BreakerLoop:
         if message is not None:
             self._stage.on_executor_message(frames[0], message)
             reach("breaker.dispatch.taken")
+            self._narrator.drift(self._stage.core.executor.drift)
 
     def _on_feedback(self, frames: list[bytes]) -> None:
         message = self._read("feedback", frames, 1, Feedback)

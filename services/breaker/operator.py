@@ -240,6 +240,7 @@ class Operator:
         core = self.core
         system_allows = core.scopes.system.is_trading_allowed()[0]
         executor, gateway = core.executor, core.executor.gateway
+        account = gateway.account if gateway else ""
         return {
             "circuits": [
                 msgspec.to_builtins(
@@ -254,7 +255,7 @@ class Operator:
             ],
             "executor": {
                 "present": executor.joined,
-                "account": gateway.account if gateway else "",
+                "account": account,
                 "lease_ms": LEASE_MS,
             },
             "gateway": {
@@ -262,6 +263,7 @@ class Operator:
                 "host": gateway.host if gateway else "",
                 "port": gateway.port if gateway else 0,
             },
+            "drift": [{"account": account, **msgspec.to_builtins(each)} for each in executor.drift],
             **core.state_summary(),
             "version": self.version,
         }

@@ -21,10 +21,12 @@ from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
 from services.crash_points import reach
 from services.executor.accounts import allowed_account
+from services.executor.drift import Held
 from services.executor.ib_client import ORDER_MESSAGES, Session, quiet_libraries
 from services.executor.journal import Journal, JournalError, JournalMismatch
 from services.executor.outcomes import Meaning, for_system
 from services.executor.pacing import Pacer
+from services.executor.position_list import OVERDUE_SECS, PositionList
 from services.executor.reports import (
     Accounts,
     Closed,
@@ -35,6 +37,7 @@ from services.executor.reports import (
     NextOrderId,
     OpenOrderReport,
     OrderReport,
+    PositionReport,
     Report,
     RequestEnd,
     StatusReport,
@@ -49,6 +52,8 @@ CLIENT_ID_IN_USE = 326
 GHOST_SECS = 15.0
 # Often enough for a rejection's text that never comes, and for orders that wait for a free place.
 TURN_SECS = 0.05
+# IB's message with one position.
+POSITION_MESSAGE = 61
 # While nobody answers, the log gets a line this often.
 REMIND_SECS = 60.0
 
@@ -60,20 +65,24 @@ class Timing:
     Attributes:
         connect: until IB has named accounts and the next order id.
         request: until a request's End message; a large account needs seconds.
-        probe_every, silent, drop: a harmless question this often; unanswered for so long the gateway is not
-            usable, and for so long it is given up.
+        probe_every, silent, drop: a harmless question this often; unanswered for so long the gateway is silent
+            and nothing is written, and for so long the connection is given up. Until then it is kept: a gateway
+            that stood still has read what was written, and answers it over this connection only. Given up it
+            must be: a connection whose other end is gone without a word is silent for ever.
         first_pause, longest_pause: between attempts, doubling.
         look_up_pause: between two rounds of questions about orders, so that doubt cannot eat up the pacing.
+        positions_every: between two lists of positions, each two messages of the pacing.
     """
 
     connect: float = 4.0
     request: float = 10.0
-    probe_every: float = 2.0
+    probe_every: float = 1.0
     silent: float = 3.0
     drop: float = 15.0
     first_pause: float = 0.25
     longest_pause: float = 5.0
     look_up_pause: float = 1.0
+    positions_every: float = 30.0
 
 
 class Listener(Protocol):
@@ -87,6 +96,12 @@ class Listener(Protocol):
 
     def on_round(self, undisturbed_since: float) -> None:
         """Open orders, executions and completed orders were reported completely."""
+
+    def on_positions_asked(self) -> None:
+        """A list of positions is asked for."""
+
+    def on_positions(self, held: list[Held]) -> None:
+        """IB has listed all positions of the account."""
 
     def on_turn(self) -> None:
         """All reports that have come were handed over; or a moment has passed without any."""
@@ -123,6 +138,7 @@ class IBConnectionManager:
         self.pacer = Pacer(settings.messages_per_second)
         self._timing = timing or Timing()
         self._session: Session | None = None
+        self._positions = PositionList(self._timing.positions_every)
         self._reports: deque[tuple[int, Report]] = deque()
         self._wake = asyncio.Event()
         self._closed = asyncio.Event()
@@ -177,6 +193,7 @@ class IBConnectionManager:
             account=self.account,
             detail="" if usable else self._detail,
             planned=self._planned and not usable,
+            silent=not self._answers,
         )
 
     def take_order_id(self) -> int:
@@ -299,14 +316,17 @@ class IBConnectionManager:
             raise ConnectionError(str(error)) from error
         self._undisturbed_since = self.clock()
         self._say("connected; asking for orders and executions")
-        await self._reconcile()
-        await self._watch()
+        # Ahead of every order of this connection, so that the first list of all holds none of their fills.
+        self._positions.on_connection()
+        await self._ask_for_positions()
+        # The time is asked for also while a long list is awaited: a silence is noticed just as soon.
+        await until_one_ends({asyncio.create_task(run()) for run in (self._serve, self._ask_the_time)})
 
     async def _connect(self) -> None:
         self._number += 1
         self._closed.clear()
         self._client_id_in_use = False
-        self._ib_behind = self._answers = True
+        self._ib_behind = True
         self._accounts = ()
         self._renew = ""
         await self._token()
@@ -333,6 +353,7 @@ class IBConnectionManager:
             raise TimeoutError(f"the gateway did not answer within {timeout:g} s")
         if isinstance(outcome, BaseException):
             raise outcome
+        self._answers = True
 
     async def _end_session(self, why: str) -> None:
         session, self._session = self._session, None
@@ -373,16 +394,18 @@ class IBConnectionManager:
     async def _reconcile(self) -> None:
         """Have all open orders, executions and completed orders reported, then be usable."""
         self._look_up_wanted.clear()
+        undisturbed_since = self._undisturbed_since
         await self._ask("open_orders", self._connected().request_open_orders)
         self._next_request_id += 1
         request_id = self._next_request_id
         await self._ask("executions", lambda: self._connected().request_executions(request_id, self.account))
         await self._ask("completed_orders", self._connected().request_completed_orders)
-        if self._ib_behind:
+        # Lists that were asked for before a loss or a silence ended may lack what happened meanwhile.
+        if self._ib_behind and self._answers and undisturbed_since == self._undisturbed_since:
             if self.listener:
                 self.listener.on_round(self._undisturbed_since)
             first = not self._reconciled
-            self._reconciled = True
+            self._reconciled, self._planned = True, False
             self._say("")
             if first and self.usable:
                 logger.info(
@@ -413,21 +436,47 @@ class IBConnectionManager:
             raise ConnectionError(f"the gateway refused the request for {what}: {self._request_error}")
         reach("executor.reconcile.answered")
 
-    async def _watch(self) -> None:
-        """Until the connection is lost: look up what is in doubt, and make sure that somebody is there."""
-        looked_up_at = probed_at = self.clock()
+    async def _serve(self) -> None:
+        """Reconcile, and until the connection is lost look up what is in doubt."""
+        await self._reconcile()
+        looked_up_at = self.clock()
         while not self._closed.is_set():
             now = self.clock()
             wanted = self._look_up_wanted.is_set() or (self._ib_behind and not self._reconciled)
-            if wanted and now - looked_up_at >= self._timing.look_up_pause:
+            if wanted and self._answers and now - looked_up_at >= self._timing.look_up_pause:
                 await self._reconcile()
                 looked_up_at = self.clock()
             elif self._renew:
                 raise ConnectionError(self._renew)
-            elif now - probed_at >= self._timing.probe_every:
-                await self._probe()
-                probed_at = self.clock()
+            elif self.usable and self._positions.due(now):
+                await self._ask_for_positions()
+            if self._positions.overdue(now):
+                logger.warning("no list of positions for {:g} s: drift is not checked", OVERDUE_SECS)
             await asyncio.sleep(TURN_SECS)
+        raise ConnectionError("the connection was lost")
+
+    async def _ask_for_positions(self) -> None:
+        """Nobody waits for the list: nothing depends on it but an alert."""
+        await self._token()
+        self._positions.on_asked(self.clock())
+        if self.listener:
+            self.listener.on_positions_asked()
+        self._connected().request_positions()
+
+    def _take_positions(self) -> None:
+        held = self._positions.on_end()
+        if self._session is not None and self._session.ready:
+            # A list is wanted, not every change. Not asked for again before this has left.
+            self._session.end_positions()
+        if held is not None and self.listener:
+            self.listener.on_positions(held)
+
+    async def _ask_the_time(self) -> None:
+        """Until the connection is lost, make sure that somebody is there."""
+        while not self._closed.is_set():
+            asked_at = self.clock()
+            await self._probe()
+            await asyncio.sleep(max(0.0, asked_at + self._timing.probe_every - self.clock()))
         raise ConnectionError("the connection was lost")
 
     async def _probe(self) -> None:
@@ -441,6 +490,7 @@ class IBConnectionManager:
                 await end.wait()
         except TimeoutError:
             self._answers = self._reconciled = False
+            self._undisturbed_since = self.clock()
             self._say(f"the gateway has not answered for {timing.silent:g} s")
             logger.warning("the gateway has not answered for {:g} s", timing.silent)
             try:
@@ -448,8 +498,13 @@ class IBConnectionManager:
                     await end.wait()
             except TimeoutError:
                 raise TimeoutError(f"the gateway has not answered for {timing.drop:g} s") from None
-            self._answers = True
+            if self._closed.is_set():
+                return  # Every wait ends with the connection; that is no answer.
+            # Not usable until everything has been looked up, and that is our own doing, no loss of the connection.
+            self._answers = self._planned = True
             self._undisturbed_since = self.clock()
+            logger.info("the gateway answers again; asking for orders and executions")
+            self._say("the gateway answers again; asking for orders and executions")
         finally:
             self._ends.pop("current_time", None)
 
@@ -503,7 +558,7 @@ class IBConnectionManager:
             case Meaning.DISCONNECTED:
                 if self._ib_behind:
                     logger.warning("IB is not behind the gateway: {} {}", report.code, report.text)
-                self._ib_behind = self._reconciled = False
+                self._ib_behind = self._reconciled = self._planned = False
                 self._detail = f"IB is not behind the gateway: {report.code}"
             case Meaning.RESTORED:
                 logger.info("IB is behind the gateway again: {} {}", report.code, report.text)
@@ -530,9 +585,9 @@ class IBConnectionManager:
         while self._reports:
             number, report = self._reports.popleft()
             match report:
-                case RequestEnd(what):
-                    if number == self._number and what in self._ends:
-                        self._ends[what].set()
+                case PositionReport() | RequestEnd():
+                    if number == self._number:
+                        self._take_answer(report)
                 case Unreadable():
                     self._take_unreadable(report)
                 case (
@@ -552,6 +607,14 @@ class IBConnectionManager:
             listener.on_turn()
         self._tell_status()
 
+    def _take_answer(self, report: PositionReport | RequestEnd) -> None:
+        if isinstance(report, PositionReport):
+            self._positions.on_report(report, self.account)
+        elif report.what == "positions":
+            self._take_positions()
+        elif report.what in self._ends:
+            self._ends[report.what].set()
+
     def _is_our_own_ghost(self, report: OrderReport) -> bool:
         """A gateway may hold a lost connection of ours for a while; its 326 then names nobody else."""
         in_use = isinstance(report, ErrorReport) and report.code == CLIENT_ID_IN_USE
@@ -559,6 +622,8 @@ class IBConnectionManager:
 
     def _take_unreadable(self, report: Unreadable) -> None:
         logger.error("a message of the gateway cannot be read: {}", report.text)
+        if report.message_id == POSITION_MESSAGE:
+            self._positions.spoil()
         if report.message_id in ORDER_MESSAGES and self.listener:
             self.listener.on_unreadable(report)
 

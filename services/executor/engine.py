@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 from loguru import logger
 
 from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
@@ -27,11 +28,12 @@ from services.crash_points import reach
 from services.executor import ib_orders
 from services.executor.connection import IBConnectionManager
 from services.executor.doubts import Rounds, same_trading_day
+from services.executor.drift import NOT_COUNTED, Baseline, DriftCheck, Held, LegFill
 from services.executor.ib_orders import CheckedOrder
 from services.executor.journal import JournalError
 from services.executor.ledger import ANSWER_SECS, Ledger
-from services.executor.records import Effects, OrderRecord
-from services.executor.reports import OrderReport, Unreadable
+from services.executor.records import Effects, OrderRecord, split_exec_id
+from services.executor.reports import ExecutionReport, OrderReport, Unreadable
 from services.executor.results import ExecutionResult, Status, log_fact, status_of
 
 # A full disk is asked again this often whether it has room.
@@ -43,6 +45,9 @@ GLOBAL_CANCEL_SECS = 60.0
 
 # A connection is not given up for an order in doubt more often than this.
 RENEW_EVERY_SECS = 10.0
+
+# What a message to the breaker has room for.
+MAX_DRIFT_TOLD = 50
 
 Permit = Callable[[], NotPlaced | None]
 FeedbackSink = Callable[[int, bytes], None]
@@ -72,6 +77,8 @@ class OrderExecutionEngine:
         self.on_feedback: FeedbackSink = lambda _seq, _payload: None
         self.on_change: Callable[[], None] = lambda: None
         self.journal_error = ""
+        self.drift = DriftCheck(self.journal.fill_sums(), self.journal.baselines())
+        self._unkept_baselines: dict[int, Baseline] = {}
         self._allow = allow_order_fields
         self._clock = connection.clock
         self._rounds = Rounds()
@@ -237,7 +244,7 @@ class OrderExecutionEngine:
 
     def gateway_status(self) -> GatewayStatus:
         """The connection's status; without a journal the gateway is of no use."""
-        status = self.connection.status()
+        status = msgspec.structs.replace(self.connection.status(), drift=self.drift.standing[:MAX_DRIFT_TOLD])
         if not self.journal_error:
             return status
         return GatewayStatus(
@@ -247,13 +254,59 @@ class OrderExecutionEngine:
             usable=False,
             account=status.account,
             detail=self.journal_error,
+            silent=status.silent,
+            drift=status.drift,
         )
 
     # -- listening to the connection ----------------------------------------------------------------------
 
     def on_report(self, report: OrderReport) -> None:
         """IB reported something."""
-        self._take(self.ledger.on_report(report, self._clock()))
+        effects = self.ledger.on_report(report, self._clock())
+        if isinstance(report, ExecutionReport) and effects.executions and report.sec_type not in NOT_COUNTED:
+            self._count(report, effects)
+        self._take(effects)
+
+    def _count(self, report: ExecutionReport, effects: Effects) -> None:
+        """Count a new execution of ours, or a correction, in what the positions should be."""
+        base, revision = split_exec_id(report.exec_id)
+        shares = report.shares if report.side == "BOT" else -report.shares
+        fill = LegFill(base, report.con_id, report.symbol, shares)
+        effects.fills.append(fill)
+        before = None
+        if revision > 1:
+            # It may be among what is not kept yet.
+            self._save()
+            before = self.journal.find_fill(base)
+        self.drift.on_fill(fill, before.shares if before else 0.0)
+
+    def on_positions_asked(self) -> None:
+        """A list of positions is asked for."""
+        self.drift.on_asked()
+
+    def on_positions(self, held: list[Held]) -> None:
+        """IB has listed all positions: tell each new difference once."""
+        if self.drift.has_baseline and not self.connection.usable:
+            return  # Fills made while we were away are still being asked for.
+        findings = self.drift.on_positions(held)
+        if findings.first:
+            logger.info("{} positions of {} are the baseline of the drift check", len(held), self.connection.account)
+        for drift in findings.new:
+            logger.warning(
+                "drift: {} ({}): IB holds {:g}, expected are {:g}; traded by others, or fills are missing here",
+                *(drift.symbol, drift.con_id, drift.actual, drift.expected),
+            )
+        for symbol in findings.gone:
+            logger.info("drift: {} is as expected again", symbol)
+        self._unkept_baselines.update({each.con_id: each for each in findings.changed})
+        try:
+            if findings.first or self._unkept_baselines:
+                self.journal.keep_baselines(list(self._unkept_baselines.values()))
+            self._unkept_baselines.clear()
+        except JournalError as error:
+            self._journal_failed(error)
+        if findings.new or findings.gone:
+            self.on_change()
 
     def on_unreadable(self, report: Unreadable) -> None:
         """Something about orders could not be read: what is true of them, only a person can find out."""
@@ -354,6 +407,7 @@ class OrderExecutionEngine:
         self._unsaved.facts.extend(entry for entry in effects.facts if not self._is_repeat(entry[0]))
         self._unsaved.orders.update(effects.orders)
         self._unsaved.executions.extend(effects.executions)
+        self._unsaved.fills.extend(effects.fills)
 
     def _is_repeat(self, fact: Fact) -> bool:
         if not isinstance(fact, Tripped):

@@ -33,6 +33,7 @@ from services.executor.reports import (
     ExecutionReport,
     NextOrderId,
     OpenOrderReport,
+    PositionReport,
     Report,
     RequestEnd,
     StatusReport,
@@ -123,6 +124,14 @@ class Session:
     def request_completed_orders(self) -> None:
         """Ask for today's orders that are over."""
         self._client.reqCompletedOrders(False)
+
+    def request_positions(self) -> None:
+        """Ask for all positions, and for changes of them until `end_positions`."""
+        self._client.reqPositions()
+
+    def end_positions(self) -> None:
+        """Ask for no more changes of positions."""
+        self._client.cancelPositions()
 
     def request_current_time(self) -> None:
         """Ask for the time: a question that costs nothing and proves that somebody is there."""
@@ -226,7 +235,7 @@ class _Ears:
         self.ib = SimpleNamespace(TimezoneTWS=None)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        # Market data, positions and the like were never asked for; whatever else comes is not for us.
+        # Market data and the like were never asked for; whatever else comes is not for us.
         if name.startswith("_") or name in {"priceSizeTick", "tcpDataArrived", "tcpDataProcessed"}:
             raise AttributeError(name)
         return _ignore
@@ -286,8 +295,20 @@ class _Ears:
                 shares=execution.shares,
                 price=execution.price,
                 sec_type=contract.secType,
+                con_id=contract.conId,
+                symbol=contract.localSymbol or contract.symbol,
+                side=execution.side,
             )
         )
+
+    def position(self, account: str, contract: Any, quantity: float, _avg_cost: float) -> None:
+        if not math.isfinite(quantity):
+            raise ValueError(f"the position of {contract.conId} is no number")
+        symbol = contract.localSymbol or contract.symbol
+        self._sink(PositionReport(account, contract.conId, symbol, contract.secType, quantity))
+
+    def positionEnd(self) -> None:  # noqa: N802
+        self._sink(RequestEnd("positions"))
 
     def commissionReport(self, report: Any) -> None:  # noqa: N802
         if abs(report.commission) >= _UNSET:

@@ -20,6 +20,7 @@ import msgspec
 from orderfuse.codec import encode
 from orderfuse.messages import Fact, Feedback, Outcome
 from services.crash_points import reach
+from services.executor.drift import Baseline, LegFill
 from services.executor.records import Effects, Execution, OrderRecord
 
 SCHEMA_VERSION = 1
@@ -58,6 +59,24 @@ CREATE TABLE feedback (
     payload BLOB NOT NULL
 );
 CREATE INDEX feedback_by_order ON feedback (order_id);
+"""
+
+
+# Later than the rest: journals of before get them at their next start. `fills` has one row for each execution as
+# it stands; its key is the execution's id without the revision.
+_POSITIONS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS fills (
+    base TEXT PRIMARY KEY,
+    con_id INTEGER NOT NULL,
+    symbol TEXT NOT NULL,
+    shares REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS baselines (
+    con_id INTEGER PRIMARY KEY,
+    symbol TEXT NOT NULL,
+    base REAL NOT NULL,
+    told REAL NOT NULL
+);
 """
 
 
@@ -165,7 +184,7 @@ class Journal:
         Raises:
             JournalError: nothing of it was kept.
         """
-        if not (effects.facts or effects.orders or effects.executions):
+        if not (effects.facts or effects.orders or effects.executions or effects.fills):
             return []
         at_ns = self.wall_ns()
         reach("executor.feedback.unsaved")
@@ -187,6 +206,9 @@ class Journal:
                         execution.commission,
                     ),
                 )
+            for fill in effects.fills:
+                values = (fill.base, fill.con_id, fill.symbol, fill.shares)
+                self._db.execute("INSERT OR REPLACE INTO fills VALUES (?, ?, ?, ?)", values)
             told = [self._feedback(fact, outcome, at_ns) for fact, outcome in effects.facts]
             reach("executor.feedback.uncommitted")
         reach("executor.feedback.committed")
@@ -194,6 +216,18 @@ class Journal:
         if self._commits % PRUNE_EVERY == 0:
             self.prune()
         return told
+
+    def keep_baselines(self, changed: list[Baseline]) -> None:
+        """Keep what is known of contracts. From the first call on there is a baseline, also an empty one.
+
+        Raises:
+            JournalError: nothing of it was kept.
+        """
+        with self._transaction():
+            self._set_meta("baseline_taken", "1")
+            for each in changed:
+                values = (each.con_id, each.symbol, each.base, each.told)
+                self._db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)", values)
 
     def prune(self) -> None:
         """Drop feedback that is older than a week.
@@ -242,6 +276,23 @@ class Journal:
         rows = self._read("SELECT * FROM executions WHERE exec_id = ?", exec_id)
         return _execution(rows[0]) if rows else None
 
+    def baselines(self) -> list[Baseline] | None:
+        """What is known of contracts; None if there was no list of positions yet."""
+        if not self._read("SELECT 1 FROM meta WHERE key = 'baseline_taken'"):
+            return None
+        return [Baseline(*row) for row in self._read("SELECT con_id, symbol, base, told FROM baselines")]
+
+    def fill_sums(self) -> list[LegFill]:
+        """All fills, added up by contract."""
+        return [
+            LegFill("", *row) for row in self._read("SELECT con_id, symbol, sum(shares) FROM fills GROUP BY con_id")
+        ]
+
+    def find_fill(self, base: str) -> LegFill | None:
+        """The fill of the execution with this id without its revision."""
+        rows = self._read("SELECT base, con_id, symbol, shares FROM fills WHERE base = ?", base)
+        return LegFill(*rows[0]) if rows else None
+
     def feedback_after(self, seq: int, limit: int) -> list[tuple[int, bytes]]:
         """Journaled feedback with a number above `seq`, in order."""
         rows = self._read("SELECT seq, payload FROM feedback WHERE seq > ? ORDER BY seq LIMIT ?", seq, limit)
@@ -276,6 +327,9 @@ class Journal:
                 f"Set it back to {owner}: orders can be found and cancelled only with the id that placed them. "
                 "Or give the other id an ORDERFUSE_HOME of its own."
             )
+        with self._transaction():
+            for statement in _POSITIONS_SCHEMA.split(";"):
+                self._db.execute(statement)
         self.prune()
 
     def _create(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from orderfuse.messages import Fact, Outcome
+from services.executor.drift import LegFill
 
 # How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process. `settled`: a
 # person said how, which the breaker knows; whatever IB says of it is news.
@@ -86,12 +87,14 @@ class Effects:
 
     Attributes:
         look_up: IB must be asked for its open orders, executions and completed orders.
+        fills: what executions move positions by.
         notes: for the log.
     """
 
     facts: list[tuple[Fact, Outcome | None]] = field(default_factory=list)
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     executions: list[Execution] = field(default_factory=list)
+    fills: list[LegFill] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     look_up: bool = False
 

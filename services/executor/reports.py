@@ -48,6 +48,20 @@ class ExecutionReport:
     shares: float
     price: float
     sec_type: str = ""
+    con_id: int = 0
+    symbol: str = ""
+    side: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PositionReport:
+    """`position`: what the account holds of one contract."""
+
+    account: str
+    con_id: int
+    symbol: str
+    sec_type: str
+    quantity: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +113,10 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class RequestEnd:
-    """The last message of a request: `open_orders`, `executions`, `completed_orders` or `current_time`."""
+    """The last message of a request.
+
+    `what` is `open_orders`, `executions`, `completed_orders`, `positions` or `current_time`.
+    """
 
     what: str
 
@@ -122,4 +139,4 @@ class Closed:
     """The connection is gone."""
 
 
-Report = OrderReport | NextOrderId | Accounts | RequestEnd | Unreadable | Closed
+Report = OrderReport | PositionReport | NextOrderId | Accounts | RequestEnd | Unreadable | Closed

@@ -372,6 +372,15 @@ AnyRequest = StatusRequest | TripRequest | ResetRequest | OrdersRequest | Events
 # -- dispatch: breaker <-> executor -----------------------------------------------------------------------
 
 
+class Drift(msgspec.Struct, frozen=True, kw_only=True):
+    """IB holds something else of a contract than our fills make, on top of what was there at the start."""
+
+    con_id: int
+    symbol: str
+    expected: float
+    actual: float
+
+
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What the executor knows of its gateway. `usable`: connected, reconciled, and IB is behind it."""
 
@@ -383,6 +392,10 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     detail: str = ""
     # Not usable because the executor renews the connection by itself, to look up orders in doubt.
     planned: bool = False
+    # It has not answered the question for the time, and has not answered anything since; orders are not written.
+    silent: bool = False
+    # Told with every lease request, so that neither side's restart loses it. The first 50; the log has all.
+    drift: Annotated[tuple[Drift, ...], Meta(max_length=50)] = ()
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):

@@ -284,6 +284,7 @@ class Executor:
         self.rig = rig
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
         self.usable, self.planned, self.is_in = True, False, False
+        self.connected, self.silent, self.drift = True, False, ()
         self.seq, self.nonce = 0, 0
         self.in_doubt = []
         self.sent = {}
@@ -293,11 +294,13 @@ class Executor:
         return GatewayStatus(
             host="127.0.0.1",
             port=4010,
-            connected=True,
-            usable=self.usable,
+            connected=self.connected,
+            usable=self.usable and not self.silent,
             account="DU1",
             detail=detail,
             planned=self.planned,
+            silent=self.silent,
+            drift=self.drift,
         )
 
     def say(self, message):

@@ -174,8 +174,10 @@ def test_a_gateway_that_falls_silent_is_not_usable_and_then_given_up() -> None:
             gateway.answers["49"] = []
             await until(lambda: not connection.usable, "the silence")
             assert connection.status().connected
+            assert connection.status().silent
             assert "not answered" in connection.status().detail
             await until(lambda: gateway.connections == 2, "another connection")
+            await until(lambda: not connection.status().silent, "its greeting, which is an answer")
             gateway.answers["49"] = ["49|1|1700000000"]
             await until(lambda: connection.usable, "an answer")
             await connection.stop()

@@ -32,6 +32,8 @@ def hung_executor(pipeline: Pipeline, program: RawProgram, orders: int) -> Itera
     They pass only while its last lease runs (500 ms). On a machine too busy for that it is tried again.
     """
     for _ in range(10):
+        # A state may be old by the time it is read; a fill proves that the lease runs now.
+        program.wait_event("filled", program.submit(), done=True)
         with stopped(pipeline, "executor"):
             ids = [program.submit() for _ in range(orders)]
             deadline = time.monotonic() + 1.0
@@ -40,7 +42,6 @@ def hung_executor(pipeline: Pipeline, program: RawProgram, orders: int) -> Itera
             if all(program.kinds(order_id) == ["passed"] for order_id in ids):
                 yield ids
                 return
-        program.wait_state(conditions=[], trading_allowed=True)
     raise AssertionError("the orders never passed while the lease ran")
 
 
@@ -98,10 +99,17 @@ def test_a_gateway_that_hangs_leaves_orders_unknown_and_tells_their_fills_when_i
         program.ready()
         program.wait_trading()
         with stopped(pipeline, "paper"):
+            began = time.monotonic()
             order_id = program.submit()
             program.wait_event("passed", order_id)
+            state = program.wait_state(state="OPEN")
+            assert state["conditions"] == ["broker_silent"]
+            # A question is unanswered for 3 s, and the one before it was asked at most 1 s earlier.
+            assert time.monotonic() - began < 5.0
+            assert program.wait_event("blocked", program.submit())["code"] == "condition"
             program.wait_event("unknown", order_id)
             assert program.request("status")["unknown"] == [order_id]
+        program.wait_state(conditions=[])
         ends = {"filled", "not_placed"}
         deadline = time.monotonic() + 40
         while not set(program.kinds(order_id)) & ends:

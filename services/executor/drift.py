@@ -1,0 +1,193 @@
+"""Whether IB's positions are what our fills make them: the sum of the fills on top of a baseline. Pure.
+
+A difference means that somebody else trades the account, that a fill never reached us, or that IB changed
+the position itself (an option expired, a split). It opens no circuit; a person has to look. The baseline is
+taken once in a journal's life, at the first list of positions; whatever the account holds then is as expected.
+
+Fills and positions travel apart, so a list may lack a fill or be ahead of one. A difference is therefore
+believed only if two lists in a row show the same one and the contract had no fill in between; one that is
+traded without a pause needs more lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from orderfuse.messages import Drift
+
+# Lists with the same difference: for a contract at rest, and for one that never rests.
+SIGHTINGS = 2
+BUSY_SIGHTINGS = 4
+# Below the smallest fraction of a share that IB knows.
+DUST = 1e-6
+# Currencies: IB shows virtual positions there, which conversions, fees and interest in any currency move too.
+# Combos are held as their legs, whose fills are reported one by one.
+NOT_COUNTED = frozenset({"CASH", "BAG"})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What IB says of one contract."""
+
+    con_id: int
+    symbol: str
+    quantity: float
+
+
+@dataclass(frozen=True, slots=True)
+class LegFill:
+    """What one execution moves the position by: above 0 bought. A correction has the same `base`."""
+
+    base: str
+    con_id: int
+    symbol: str
+    shares: float
+
+
+@dataclass(slots=True)
+class Baseline:
+    """What the journal keeps of one contract.
+
+    Attributes:
+        base: the position that was there without our fills.
+        told: the difference that was told and has not gone yet; 0 for none.
+    """
+
+    con_id: int
+    symbol: str
+    base: float = 0.0
+    told: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a list of positions brought.
+
+    Attributes:
+        new: differences to tell, each once.
+        gone: contracts that agree again.
+        changed: what the journal has to keep.
+        first: this list was the baseline.
+    """
+
+    new: list[Drift] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    changed: list[Baseline] = field(default_factory=list)
+    first: bool = False
+
+
+@dataclass(slots=True)
+class _Sighting:
+    """A difference, in how many lists in a row it was, and in how many of them since the last fill."""
+
+    difference: float
+    lists: int = 0
+    at_rest: int = 0
+
+
+class DriftCheck:
+    """Adds up fills and compares them with the positions of the account.
+
+    Args:
+        sums: the fills of the journal, added up by contract.
+        baselines: what it knows of contracts, or None before the first list.
+    """
+
+    def __init__(self, sums: Iterable[LegFill], baselines: Iterable[Baseline] | None) -> None:
+        sums = list(sums)
+        self._sums = {each.con_id: each.shares for each in sums}
+        self._baselines = None if baselines is None else {each.con_id: each for each in baselines}
+        self._symbols = {each.con_id: each.symbol for each in sums}
+        self._sums_when_asked: dict[int, float] = {}
+        self._seen: dict[int, _Sighting] = {}
+        # What is told and has not gone, as it was in the last list.
+        self._standing: dict[int, Drift] = {}
+        for each in (self._baselines or {}).values():
+            if each.told:
+                self._stands(each)
+
+    @property
+    def standing(self) -> tuple[Drift, ...]:
+        """The differences that were told and have not gone."""
+        return tuple(self._standing.values())
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether there was a list of positions."""
+        return self._baselines is not None
+
+    def on_fill(self, fill: LegFill, before: float = 0.0) -> None:
+        """Count an execution of ours; of a correction, what changed since it was `before`."""
+        self._sums[fill.con_id] = self._sums.get(fill.con_id, 0.0) + fill.shares - before
+        self._symbols[fill.con_id] = fill.symbol
+        if fill.con_id in self._seen:
+            self._seen[fill.con_id].at_rest = 0
+
+    def on_asked(self) -> None:
+        """IB is asked for a list: it holds what had been filled before it was made, and maybe more."""
+        if self._baselines is None:
+            self._sums_when_asked = dict(self._sums)
+
+    def on_positions(self, held: Iterable[Held]) -> Findings:
+        """Compare a complete list. What it does not name is not held."""
+        actual = {each.con_id: each for each in held}
+        self._symbols.update({each.con_id: each.symbol for each in actual.values()})
+        if self._baselines is None:
+            return self._take_as_baseline(actual)
+        findings = Findings()
+        for con_id in sorted(actual.keys() | self._sums.keys() | self._baselines.keys()):
+            baseline = self._baselines.setdefault(con_id, Baseline(con_id, ""))
+            baseline.symbol = self._symbols.get(con_id, baseline.symbol)
+            quantity = actual[con_id].quantity if con_id in actual else 0.0
+            self._compare(baseline, quantity, findings)
+        return findings
+
+    def _stands(self, baseline: Baseline) -> Drift:
+        expected = baseline.base + self._sums.get(baseline.con_id, 0.0)
+        drift = Drift(
+            con_id=baseline.con_id,
+            symbol=baseline.symbol,
+            expected=expected,
+            actual=expected + baseline.told,
+        )
+        self._standing[baseline.con_id] = drift
+        return drift
+
+    def _take_as_baseline(self, actual: dict[int, Held]) -> Findings:
+        self._baselines = {}
+        for con_id in actual.keys() | self._sums_when_asked.keys():
+            quantity = actual[con_id].quantity if con_id in actual else 0.0
+            base = quantity - self._sums_when_asked.get(con_id, 0.0)
+            self._baselines[con_id] = Baseline(con_id, self._symbols.get(con_id, ""), base)
+        return Findings(changed=list(self._baselines.values()), first=True)
+
+    def _compare(self, baseline: Baseline, actual: float, findings: Findings) -> None:
+        con_id = baseline.con_id
+        expected = baseline.base + self._sums.get(con_id, 0.0)
+        difference = actual - expected
+        if _same(difference, baseline.told):
+            self._seen.pop(con_id, None)
+            if baseline.told:
+                self._stands(baseline)
+            return
+        seen = self._seen.get(con_id)
+        if seen is None or not _same(difference, seen.difference):
+            seen = self._seen[con_id] = _Sighting(difference)
+        seen.lists += 1
+        seen.at_rest += 1
+        if seen.at_rest < SIGHTINGS and seen.lists < BUSY_SIGHTINGS:
+            return
+        del self._seen[con_id]
+        if _same(difference, 0.0):
+            baseline.told = 0.0
+            self._standing.pop(con_id, None)
+            findings.gone.append(baseline.symbol or str(con_id))
+        else:
+            baseline.told = difference
+            findings.new.append(self._stands(baseline))
+        findings.changed.append(baseline)
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) < DUST
