@@ -16,7 +16,7 @@ VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help venv run paper test crash test-clients bench-paper bench-stop lint bench clean
+.PHONY: help venv run paper test crash test-clients bench-paper bench-stop bench-executor lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench         the circuit breaker's speed beside others'"
 	@echo "make bench-paper   the paper gateway's speed and size"
 	@echo "make bench-stop    what still reaches the broker after the decision to stop"
+	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
 	@echo "make venv          only create or update the environment"
 	@echo "make clean         remove the environments and caches"
 
@@ -75,6 +76,9 @@ bench-paper: venv
 
 bench-stop: venv
 	@$(BIN)/python -m benchmarks.stop
+
+bench-executor: venv
+	@$(BIN)/python -m benchmarks.executor_memory
 
 # The breakers that ours is measured beside stay out of the environment that the pipeline runs in.
 bench:

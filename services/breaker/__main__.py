@@ -10,7 +10,7 @@ from loguru import logger
 
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError, load_settings
-from services import crash_points
+from services import collector, crash_points
 from services.breaker.journal import Journal, JournalError
 from services.breaker.loop import BreakerLoop
 from services.log import configure_log
@@ -41,10 +41,12 @@ def _run(settings: Settings) -> None:
     try:
         loop = BreakerLoop(settings, journal)
         logger.info("breaker serves {} (window {})", settings.home, settings.dispatch.window)
+        pauses = collector.tune()
         try:
             loop.run(lambda: bool(stopped))
         finally:
             loop.close()
+            logger.info("{}", pauses)
     finally:
         journal.close()
         lock.release()

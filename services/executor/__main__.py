@@ -11,7 +11,7 @@ from loguru import logger
 
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError, load_settings
-from services import crash_points
+from services import collector, crash_points
 from services.executor.accounts import AccountRefused
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
@@ -58,8 +58,10 @@ async def _serve(settings: Settings, journal: Journal) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         running_loop.add_signal_handler(number, serving.cancel)
     logger.info("executor of {}, client id {}", settings.home, settings.ib.client_id)
+    pauses = collector.tune()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    logger.info("{}", pauses)
     logger.info("executor ended")
 
 

@@ -69,6 +69,10 @@ class Pipeline:
         process.send_signal(number)
         return process.wait(timeout=DEADLINE_SECS)
 
+    def end(self, name: str) -> int:
+        """Ask a process to end, as honcho does; returns its exit code."""
+        return self.kill(name, signal.SIGTERM)
+
     def signal(self, name: str, number: int) -> None:
         self.processes[name].send_signal(number)
 
