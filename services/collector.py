@@ -21,13 +21,14 @@ class PauseMeter:
     def __init__(self) -> None:
         self.collections = 0
         self.longest_ms = 0.0
+        self.full = 0
         self.longest_full_ms = 0.0
         self._began = 0.0
 
     def __str__(self) -> str:
         return (
-            f"garbage collections: {self.collections}, the longest took {self.longest_ms:.1f} ms, "
-            f"the longest full one {self.longest_full_ms:.1f} ms"
+            f"garbage collections: {self.collections}, the longest took {self.longest_ms:.1f} ms; "
+            f"{self.full} full ones, the longest took {self.longest_full_ms:.1f} ms"
         )
 
     def note(self, phase: str, info: Mapping[str, int]) -> None:
@@ -40,7 +41,13 @@ class PauseMeter:
         self.collections += 1
         self.longest_ms = max(self.longest_ms, took_ms)
         if info["generation"] == 2:
+            self.full += 1
             self.longest_full_ms = max(self.longest_full_ms, took_ms)
+
+    def last_words(self) -> str:
+        """The figures, after one full collection more: what the worst would have been is not left to chance."""
+        gc.collect()
+        return str(self)
 
 
 def tune() -> PauseMeter:

@@ -17,6 +17,7 @@ before = meter.collections
 gc.collect()
 assert meter.collections == before + 1
 assert 0 < meter.longest_full_ms <= meter.longest_ms
+assert meter.last_words().endswith(" ms") and meter.full == 2
 print(meter)
 """
 

@@ -19,7 +19,8 @@ SOURCES = sorted([*LIBRARY.rglob("*.py"), *SERVICES.rglob("*.py")])
 PURE_NAMES = {
     "services/breaker": {
         "batch.py", "bulletin.py", "conditions.py", "core.py", "dispatcher.py", "executor_desk.py",
-        "executor_link.py", "intake.py", "operator.py", "orders.py", "scopes.py", "settlement.py", "stage.py",
+        "executor_link.py", "intake.py", "operator.py", "orders.py", "replacing.py", "scopes.py",
+        "settlement.py", "stage.py",
     },
     "services/executor": {"ledger.py", "outcomes.py", "last_look.py", "pacing.py"},
 }  # fmt: skip

@@ -15,7 +15,6 @@ from services.executor.connection import Timing
 from services.executor.engine import MAX_DRIFT_TOLD
 
 PAGE = (Path(__file__).parent.parent / "docs" / "PROTOCOL.md").read_text()
-NOT_BUILT_EVENTS = {"replaced", "replace_failed"}
 SOCKETS = {zmq.SUB: "SUB", zmq.PUB: "PUB", zmq.ROUTER: "ROUTER", zmq.PULL: "PULL"}
 
 
@@ -49,7 +48,7 @@ def test_every_event_of_an_order_stands_on_the_page_with_its_keys() -> None:
     for row in rows(section("events"))[1:]:
         for kind in words(row[0]):
             told[kind] = words(row[3])
-    assert set(told) == set(known) | NOT_BUILT_EVENTS
+    assert set(told) == set(known)
     common = keys(messages.OrderEvent)
     for name, kind in known.items():
         own = keys(kind) - common

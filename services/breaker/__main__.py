@@ -46,7 +46,7 @@ def _run(settings: Settings) -> None:
             loop.run(lambda: bool(stopped))
         finally:
             loop.close()
-            logger.info("{}", pauses)
+            logger.info("{}", pauses.last_words())
     finally:
         journal.close()
         lock.release()

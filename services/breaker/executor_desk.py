@@ -28,6 +28,8 @@ from orderfuse.messages import (
     OrderEvent,
     Outcome,
     Rejected,
+    Replaced,
+    ReplaceFailed,
     ResendFeedback,
     Settle,
     Tripped,
@@ -36,6 +38,7 @@ from orderfuse.messages import (
     Working,
     Written,
 )
+from services.breaker import replacing
 from services.breaker.batch import Letter
 from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT
 from services.breaker.core import PRESUBMITTED_NS, Core
@@ -111,6 +114,7 @@ class ExecutorDesk:
             # It may have been away when a person settled the order.
             if settled is not None and settled.state == "done":
                 self.core.send(Settle(order_id=order_id))
+        replacing.ask_again(self.core)
         self.core.conditions.end(EXECUTOR_SILENT, now)
         if not self._see_gateway(executor.gateway):
             self._send_wanted_cancels()
@@ -159,6 +163,8 @@ class ExecutorDesk:
         record = self.core.orders.get(order_id)
         if record is not None and record.state == "out":
             self._undelivered(record, reason)
+        elif record is not None:
+            replacing.fail(self.core, record, reason)
 
     def _confirm(self, fence: int) -> None:
         """The executor has taken a fence; one that was never raised here confirms nothing."""
@@ -298,6 +304,8 @@ class ExecutorDesk:
             case Cancelled() | Rejected():
                 self._answered_by_ib(record)
                 self._end(record, fact, outcome or "neutral")
+            case Replaced() | ReplaceFailed():
+                replacing.answer(self.core, record, fact, outcome)
             case CancelFailed():
                 # That was the answer; the cancel is not asked for again at the next connection.
                 record.cancel_wanted, record.cancel_request_id = False, None

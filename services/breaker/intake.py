@@ -132,7 +132,7 @@ class Intake:
         if self.remembered.pop((strategy_id, record.order_id), None) is not None:
             self.core.batch.remembered_cancels[strategy_id, record.order_id] = None
             return Refusal("cancelled", "its cancel came before it", strategy_scope(strategy_id))
-        if not self._keeps_pace(strategy_id):
+        if not self.keeps_pace(strategy_id):
             reason = f"more than {settings.max_orders_per_second} orders in a second"
             return Refusal("rate_limit", reason, strategy_scope(strategy_id))
         if self.core.queues.is_full(strategy_id):
@@ -140,7 +140,7 @@ class Intake:
             return Refusal("queue_full", reason, strategy_scope(strategy_id))
         return None
 
-    def _keeps_pace(self, strategy_id: str) -> bool:
+    def keeps_pace(self, strategy_id: str) -> bool:
         """Whether this order is within the rate. The first excess of each second is a failure."""
         now, limit = self.core.now(), self.core.settings.max_orders_per_second
         if strategy_id not in self._paces:
@@ -236,29 +236,24 @@ class Intake:
 
     def on_cancel(self, cancel: Cancel) -> None:
         """A strategy wants an order gone. This always passes, whatever the circuits say."""
-        if self._was_answered(cancel):
+        if self.was_answered(cancel):
             return
         record = self.core.find(cancel.order_id)
         if record is None:
             self._remember(cancel)
-            self._pass(cancel, "remembered", "no such order yet; it will be blocked if it comes")
+            self.pass_on(cancel, "remembered", "no such order yet; it will be blocked if it comes")
         elif record.strategy_id != cancel.strategy_id:
-            self._refuse(cancel, "not_yours", f"the order belongs to strategy {record.strategy_id}")
+            self.refuse(cancel, "not_yours", f"the order belongs to strategy {record.strategy_id}")
         elif record.state == "done":
-            self._refuse(cancel, "done", "the order has its end already")
+            self.refuse(cancel, "done", "the order has its end already")
         elif record.state == "queued":
-            self._pass(cancel, "queued", "the order had not been sent on")
+            self.pass_on(cancel, "queued", "the order had not been sent on")
             self.core.queues.remove(record)
             self.block(record, Refusal("cancelled", "cancelled while it waited", strategy_scope(record.strategy_id)))
         else:
             here = self.core.executor.joined
-            self._pass(cancel, "sent" if here else "kept", "" if here else "goes first when the executor is back")
+            self.pass_on(cancel, "sent" if here else "kept", "" if here else "goes first when the executor is back")
             self.core.ask_to_cancel(record, cancel.request_id)
-
-    def on_replace(self, replace: Replace) -> None:
-        """A strategy wants a working order changed; refused until it is built."""
-        if not self._was_answered(replace):
-            self._refuse(replace, "not_supported", "replace is not supported yet; cancel and submit anew")
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """A strategy lives, and says how long its orders may outlive its silence."""
@@ -305,7 +300,7 @@ class Intake:
             oldest, _ = self.remembered.popitem(last=False)
             self.core.batch.remembered_cancels[oldest] = None
 
-    def _was_answered(self, request: Cancel | Replace) -> bool:
+    def was_answered(self, request: Cancel | Replace) -> bool:
         """Give a resent request the answer that it got; another one under the same id gets a no of its own."""
         request_id = request.request_id
         answered = self._requests.get(request_id) or self.core.history.find_request(request_id)
@@ -321,10 +316,12 @@ class Intake:
             )
         return True
 
-    def _pass(self, request: Cancel | Replace, code: str, reason: str) -> None:
+    def pass_on(self, request: Cancel | Replace, code: str, reason: str) -> None:
+        """Answer a request with yes."""
         self._answer_first(request, code, reason, accepted=True)
 
-    def _refuse(self, request: Cancel | Replace, code: str, reason: str) -> None:
+    def refuse(self, request: Cancel | Replace, code: str, reason: str) -> None:
+        """Answer a request with no."""
         self._answer_first(request, code, reason, accepted=False)
 
     def _answer_first(self, request: Cancel | Replace, code: str, reason: str, *, accepted: bool) -> None:

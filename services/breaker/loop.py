@@ -22,6 +22,7 @@ from orderfuse.messages import (
     OrdersRequest,
     Place,
     Replace,
+    ReplaceOrder,
     ReportRequest,
     ResetRequest,
     ResolveRequest,
@@ -269,7 +270,7 @@ class BreakerLoop:
         """Send a batch; returns the orders that could not be handed over."""
         undelivered: list[str] = []
         for letter in batch.letters:
-            is_order = isinstance(letter.message, Place)
+            is_order = isinstance(letter.message, Place | ReplaceOrder)
             if is_order and not saved:
                 undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
                 continue

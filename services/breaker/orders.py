@@ -17,6 +17,25 @@ Settled = Literal["", "success", "failure", "neutral"]
 
 
 @dataclass(slots=True, eq=False)
+class Change:
+    """A replace that was passed on and has no answer yet. The circuits see it as an order of its own.
+
+    `order_id`: what the circuits call it; no order has a `~` in its id. `counts`: it went through them.
+    """
+
+    order_id: str
+    strategy_id: str
+    request_id: str
+    revision: int
+    order: dict[str, Any]
+    counts: bool
+    system_generation: int = 0
+    strategy_generation: int = 0
+    trial: bool = False
+    settled: Settled = ""
+
+
+@dataclass(slots=True, eq=False)
 class OrderRecord:
     """An order and all that was decided and reported about it.
 
@@ -56,6 +75,9 @@ class OrderRecord:
     perm_id: int = 0
     cancel_wanted: bool = False
     cancel_request_id: str | None = None
+    # The highest revision that was passed on, and the change that IB has not answered.
+    revision: int = 0
+    change: Change | None = None
     # The journal of the executor that it was handed to: only that one can prove that it never had it.
     executor_journal: str = ""
     # The event that ended it, while that stands.

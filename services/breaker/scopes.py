@@ -13,7 +13,7 @@ from typing import Any
 
 from orderfuse.circuit import CircuitBreakerConfig, CircuitState, Clock, TradingCircuitBreaker, Transition
 from orderfuse.messages import BlockCode, Outcome
-from services.breaker.orders import OrderRecord
+from services.breaker.orders import Change, OrderRecord
 
 SYSTEM = "system"
 SECOND_NS = 1_000_000_000
@@ -125,7 +125,7 @@ class Scopes:
         """Whether an order of this strategy would be admitted now, taking no slot."""
         return self.system.is_trading_allowed()[0] and self.strategies[strategy_id].is_trading_allowed()[0]
 
-    def admit(self, record: OrderRecord) -> Refusal | None:
+    def admit(self, record: OrderRecord | Change) -> Refusal | None:
         """Let the order into both circuits, or neither and say why."""
         strategy = self.strategies[record.strategy_id]
         scope = strategy_scope(record.strategy_id)
@@ -144,7 +144,7 @@ class Scopes:
         record.trial = trial or verdict.trial
         return None
 
-    def settle(self, record: OrderRecord, outcome: Outcome) -> None:
+    def settle(self, record: OrderRecord | Change, outcome: Outcome) -> None:
         """Tell both circuits what became of an admitted order; each order counts once.
 
         A success after a failure never counts; a failure after a success still does, once, if the order's
@@ -155,7 +155,7 @@ class Scopes:
         elif record.settled == "success" and outcome in ("failure", "malformed"):
             self._failure_after_success(record, outcome)
 
-    def _first_outcome(self, record: OrderRecord, outcome: Outcome) -> None:
+    def _first_outcome(self, record: OrderRecord | Change, outcome: Outcome) -> None:
         strategy = self.open_for(record.strategy_id)
         order_id = record.order_id
         self.touched.update((strategy_scope(record.strategy_id), SYSTEM))
@@ -179,7 +179,7 @@ class Scopes:
             else:
                 self.system.record_neutral(order_id)
 
-    def _failure_after_success(self, record: OrderRecord, outcome: Outcome) -> None:
+    def _failure_after_success(self, record: OrderRecord | Change, outcome: Outcome) -> None:
         record.settled = "failure"
         strategy = self.strategies.get(record.strategy_id)
         self.touched.update((strategy_scope(record.strategy_id), SYSTEM))
@@ -189,7 +189,7 @@ class Scopes:
         if outcome == "failure" and current and self._system_counts(record):
             self.system.record_failure()
 
-    def _system_counts(self, record: OrderRecord) -> bool:
+    def _system_counts(self, record: OrderRecord | Change) -> bool:
         """Whether the system counts this failure too.
 
         While another strategy has had a success inside the window, one strategy's failures count at most

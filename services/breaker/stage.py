@@ -42,6 +42,7 @@ from services.breaker.executor_link import LEASE_NS
 from services.breaker.intake import Intake
 from services.breaker.operator import HandRequest, Operator
 from services.breaker.orders import OrderRecord
+from services.breaker.replacing import Replacer
 from services.breaker.scopes import SECOND_NS, SYSTEM
 
 STATE_REPEAT_NS = SECOND_NS // 2
@@ -92,6 +93,7 @@ class Stage:
         saved = saved or Saved()
         self.core = Core(settings.breaker, settings.dispatch.window, clock, wall_ns, history, saved.fence)
         self.intake = Intake(self.core, frozenset(settings.executor.allow_order_fields))
+        self.replacer = Replacer(self.core, self.intake)
         self.dispatcher = Dispatcher(self.core, self.intake)
         self.executor_desk = ExecutorDesk(self.core)
         self.operator = Operator(self.core, self.intake, version, self._follow, self.dispatcher.finish)
@@ -136,7 +138,7 @@ class Stage:
             case Cancel():
                 self.intake.on_cancel(message)
             case Replace():
-                self.intake.on_replace(message)
+                self.replacer.on_replace(message)
             case Heartbeat():
                 self.intake.on_heartbeat(message)
         self._follow()
@@ -259,6 +261,8 @@ class Stage:
     def _follow(self) -> None:
         """Carry out what the last input brought about: trips first, then the queue."""
         self._follow_transitions()
+        # First: they are about orders that live.
+        self.replacer.serve()
         self.dispatcher.serve()
         self.intake.watch_waiting()
         self._follow_transitions()

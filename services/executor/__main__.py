@@ -61,7 +61,7 @@ async def _serve(settings: Settings, journal: Journal) -> None:
     pauses = collector.tune()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
-    logger.info("{}", pauses)
+    logger.info("{}", pauses.last_words())
     logger.info("executor ended")
 
 

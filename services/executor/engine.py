@@ -9,18 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import msgspec
 from loguru import logger
 
 from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
-from orderfuse.ibfields import InvalidFields
+from orderfuse.ibfields import TERMS, InvalidFields
 from orderfuse.messages import (
     Fact,
     GatewayStatus,
     NotPlaced,
     Outcome,
     Place,
+    ReplaceFailed,
+    ReplaceOrder,
     Submit,
     Tripped,
 )
@@ -32,7 +35,7 @@ from services.executor.drift import NOT_COUNTED, Baseline, DriftCheck, Held, Leg
 from services.executor.ib_orders import CheckedOrder
 from services.executor.journal import JournalError
 from services.executor.ledger import ANSWER_SECS, Ledger
-from services.executor.records import Effects, OrderRecord, split_exec_id
+from services.executor.records import Change, Effects, OrderRecord, split_exec_id
 from services.executor.reports import ExecutionReport, OrderReport, Unreadable
 from services.executor.results import ExecutionResult, Status, log_fact, status_of
 
@@ -166,7 +169,7 @@ class OrderExecutionEngine:
 
     # -- for the loop -------------------------------------------------------------------------------------
 
-    def check(self, order: Submit | Place) -> CheckedOrder:
+    def check(self, order: Submit | Place | ReplaceOrder) -> CheckedOrder:
         """Check everything about an order that can be known before it is sent.
 
         Raises:
@@ -217,6 +220,44 @@ class OrderExecutionEngine:
             return _undelivered(record, f"it could not be written: {error}")
         reach("executor.order.written")
         return None
+
+    def replace(self, message: ReplaceOrder, permit: Permit = lambda: None) -> None:
+        """Change an order at IB: first the intent to the disk, then the bytes; or say why not."""
+        order_id = message.order_id
+        complaint = self.ledger.may_not_change(order_id, self.connection.undisturbed_since)
+        try:
+            checked = self.check(message)
+        except InvalidFields as error:
+            complaint = complaint or str(error)
+        if complaint:
+            self.refuse_replace(message, complaint)
+            return
+        terms = {name: checked.order[name] for name in TERMS if name in checked.order}
+        self._take(self.ledger.on_change(order_id, Change(message.request_id, message.revision, terms)))
+        self._save()
+        refused = permit()
+        why = self.journal_error or (refused.reason if refused else "") or self._place_change(checked)
+        if why:
+            self._take(self.ledger.on_change_failed(order_id, why))
+            self._save()
+        else:
+            logger.info("{}: change {} written to IB", order_id, message.revision)
+            self.ledger.on_change_written(order_id, self._clock())
+
+    def _place_change(self, checked: CheckedOrder) -> str:
+        record = self.ledger.record(checked.order_id)
+        if record is None:
+            return "the executor never had this order"
+        try:
+            self.connection.place(record.ib_order_id, checked.contract, checked.order, record.order_id)
+        except Exception as error:  # noqa: BLE001 - ib_insync builds the whole message before it writes a byte
+            return f"it could not be written: {error}"
+        return ""
+
+    def refuse_replace(self, message: ReplaceOrder, reason: str) -> None:
+        """Say that a change will never be written."""
+        ids: dict[str, Any] = {"order_id": message.order_id, "strategy_id": message.strategy_id}
+        self.tell(ReplaceFailed(**ids, request_id=message.request_id, reason=reason[:500]), "neutral")
 
     def cancel(self, order_id: str, request_id: str | None) -> None:
         """Cancel an order at IB, now or as soon as it can be sent."""
@@ -318,7 +359,7 @@ class OrderExecutionEngine:
     def on_turn(self) -> None:
         """Everything that has come was handed over; look at the time, and keep what is new."""
         now = self._clock()
-        self._take(self.ledger.poll(now))
+        self._take(self.ledger.poll(now, forget=not self.journal_error))
         self._send_cancels()
         self._look_into_doubts(now)
         self._save()
@@ -341,6 +382,9 @@ class OrderExecutionEngine:
             record = self.ledger.record(order_id)
             if record and self._rounds.settle(since) and self._is_of_today(record):
                 self._take(self.ledger.on_reconciled(order_id))
+        for order_id, since in self.ledger.changes().items():
+            if self._rounds.settle(since):
+                self._take(self.ledger.on_change_failed(order_id, "IB lists the order unchanged"))
         self._unheard = self.ledger.unheard_since(undisturbed_since)
         if self._rounds.settle(float("-inf")):
             for order_id in self._unheard:
@@ -355,10 +399,13 @@ class OrderExecutionEngine:
         if self._unheard and self._rounds.another_due(now):
             self.connection.look_up()
         doubts = self.ledger.doubts()
-        if not doubts:
-            return
         records = (self.ledger.record(order_id) for order_id in doubts)
         if not any(record and self._is_of_today(record) for record in records):
+            # IB's lists are of today: they can settle none of these.
+            doubts = {}
+        # Open orders are listed on any day, and with them the terms that hold.
+        doubts |= {order_id: since for order_id, since in self.ledger.changes().items() if now - since >= ANSWER_SECS}
+        if not doubts:
             return
         made_at = self.connection.undisturbed_since
         old = max(doubts.values()) >= made_at

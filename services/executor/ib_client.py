@@ -21,6 +21,7 @@ from ib_insync.decoder import Decoder
 from ib_insync.objects import ExecutionFilter
 from loguru import logger
 
+from orderfuse.ibfields import TERMS
 from services.crash_points import reach
 from services.executor.ib_orders import build_contract, build_order
 from services.executor.pacing import Pacer
@@ -278,6 +279,7 @@ class _Ears:
                 status=state.status,
                 quantity=order.totalQuantity,
                 warning=state.warningText,
+                terms={name: getattr(order, name) for name in TERMS},
             )
         )
 

@@ -15,7 +15,7 @@ from ib_insync.objects import SoftDollarTier
 from ib_insync.order import Order, OrderComboLeg, OrderCondition
 
 from orderfuse.ibfields import InvalidFields, check_contract, check_order
-from orderfuse.messages import Place, Submit
+from orderfuse.messages import Place, ReplaceOrder, Submit
 
 # The paper gateway's account, the only one the example strategy may use.
 EXAMPLE_STRATEGY, PAPER_ACCOUNT = "example", "DU0000000"
@@ -43,7 +43,7 @@ class CheckedOrder:
         return self.contract.get("secType") == "BAG"
 
 
-def check(order: Submit | Place, account: str, allow: frozenset[str] = frozenset()) -> CheckedOrder:
+def check(order: Submit | Place | ReplaceOrder, account: str, allow: frozenset[str] = frozenset()) -> CheckedOrder:
     """Check everything about an order that can be known before it is sent, for the executor's `account`.
 
     Raises:

@@ -29,6 +29,8 @@ FILE_NAME = "executor.sqlite"
 KEEP_FEEDBACK_NS = 7 * 86_400 * 10**9
 # Checked at every start and once in so many commits: pruning need not be exact.
 PRUNE_EVERY = 10_000
+# More than are written in between: a commit rarely has more than four facts.
+PRUNE_AT_ONCE = 50_000
 # A transaction waits this long for a person's sqlite3 shell; longer would hold up cancels.
 BUSY_TIMEOUT_SECS = 0.5
 
@@ -230,13 +232,16 @@ class Journal:
                 self._db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)", values)
 
     def prune(self) -> None:
-        """Drop feedback that is older than a week.
+        """Drop feedback that is older than a week, a bounded number of rows: the executor stands still for it.
 
         Raises:
             JournalError: it cannot be written.
         """
         with self._transaction():
-            self._db.execute("DELETE FROM feedback WHERE at_ns < ?", (self.wall_ns() - KEEP_FEEDBACK_NS,))
+            self._db.execute(
+                "DELETE FROM feedback WHERE at_ns < ? AND seq IN (SELECT seq FROM feedback ORDER BY seq LIMIT ?)",
+                (self.wall_ns() - KEEP_FEEDBACK_NS, PRUNE_AT_ONCE),
+            )
 
     def _feedback(self, fact: Fact, outcome: Outcome | None, at_ns: int) -> tuple[int, Feedback, bytes]:
         order_id = getattr(fact, "order_id", "")

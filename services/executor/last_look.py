@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from orderfuse.messages import Expired, NotPlaced, Place
+from orderfuse.messages import Expired, NotPlaced, Place, ReplaceOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class AlreadyPlaced:
 Look = WriteNow | Wait | Refuse | AlreadyPlaced
 
 
-def last_look(place: Place, received_at: float, around: Surroundings) -> Look:
+def last_look(place: Place | ReplaceOrder, received_at: float, around: Surroundings) -> Look:
     """Judge `place`, which came at `received_at` (monotonic seconds)."""
     if around.known:
         return AlreadyPlaced()
@@ -82,7 +82,7 @@ def last_look(place: Place, received_at: float, around: Surroundings) -> Look:
     return WriteNow()
 
 
-def _refusal(place: Place, received_at: float, around: Surroundings) -> NotPlaced | Expired | None:
+def _refusal(place: Place | ReplaceOrder, received_at: float, around: Surroundings) -> NotPlaced | Expired | None:
     ids: dict[str, Any] = {"order_id": place.order_id, "strategy_id": place.strategy_id}
     if place.fence != around.fence:
         return NotPlaced(**ids, code="fenced", reason=f"fence {place.fence}, current is {around.fence}")

@@ -12,7 +12,7 @@ from typing import Any
 
 from orderfuse.messages import CancelFailed, NotPlaced, Tripped, Written
 from services.executor.outcomes import Meaning, for_system
-from services.executor.records import Effects, History, OrderRecord
+from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
 from services.executor.reports import (
     CommissionReport,
     CompletedOrderReport,
@@ -50,11 +50,13 @@ class Ledger:
         self._stories: dict[str, Story] = {}
         self._by_perm: dict[int, str] = {}
         self._by_ib_id: dict[int, str] = {}
+        # By the execution's id without its revision.
         self._by_exec: dict[str, str] = {}
         # What a tick has to look at. Ended orders are in the order in which they may be forgotten.
         self._waiting: dict[str, Story] = {}
         self._ended: dict[str, float] = {}
         self._cancels: dict[str, Story] = {}
+        self._changing: set[str] = set()
         # Orders that IB may or may not have, and since when that is open.
         self._doubts: dict[str, float] = {}
         self._unanswered: dict[str, float] = {}
@@ -84,6 +86,8 @@ class Ledger:
             self._remember(record)
             if not record.accepted:
                 self._doubts[record.order_id] = _LONG_AGO
+            if record.change:
+                self._changing.add(record.order_id)
             if not record.answered:
                 self._unanswered[record.order_id] = _LONG_AGO
 
@@ -130,6 +134,53 @@ class Ledger:
         effects.tell(story.record, NotPlaced(**_ids(story.record), code="reconciled", reason=reason), "neutral")
         self._settle(story)
         return effects
+
+    def may_not_change(self, order_id: str, since: float) -> str:
+        """Why an order may not be changed now; empty if it may. `since`: when this connection was made.
+
+        A change of an order that IB has lost would be a new order.
+        """
+        story = self._find(order_id=order_id)
+        if story is None:
+            return "the executor never had this order"
+        record = story.record
+        if record.ended:
+            return f"the order was {record.ended}"
+        if not record.accepted or story.doubtful or story.heard_at < since:
+            return "IB has not confirmed the order on this connection"
+        if record.cancel_asked:
+            return "the order is being cancelled"
+        return "another change is under way" if record.change else ""
+
+    def knows_change(self, order_id: str, revision: int) -> bool:
+        """Whether this change, or a later one, was ever meant to be written."""
+        story = self._find(order_id=order_id)
+        return story is not None and story.record.revision >= revision
+
+    def on_change(self, order_id: str, change: Change) -> Effects:
+        """Remember a change; its intent must be in the journal before its bytes leave."""
+        effects = Effects()
+        record = self._stories[order_id].record
+        record.revision, record.change = change.revision, change
+        effects.keep(record)
+        self._changing.add(order_id)
+        return effects
+
+    def on_change_written(self, order_id: str, now: float) -> None:
+        """The change's bytes have left for IB."""
+        self._stories[order_id].changed_at = now
+
+    def on_change_failed(self, order_id: str, reason: str) -> Effects:
+        """The change was not written, or is proven not to have happened."""
+        effects = Effects()
+        self._stories[order_id].fail_change(0, reason, "neutral", effects)
+        return effects
+
+    def changes(self) -> dict[str, float]:
+        """Orders with a change that IB has not answered, and since when."""
+        pending = {at: self._stories[at] for at in self._changing if at in self._stories}
+        self._changing = {at for at, story in pending.items() if story.record.change and not story.record.ended}
+        return {at: pending[at].changed_at for at in self._changing}
 
     def unheard_since(self, when: float) -> list[str]:
         """Orders that IB had, and of which it has said nothing since (monotonic seconds), nor is in doubt."""
@@ -212,7 +263,8 @@ class Ledger:
 
     def window_used(self, now: float) -> int:
         """How many orders are written and unanswered, without those too old to hold up the line."""
-        return sum(1 for written_at in self._unanswered.values() if now - written_at < ANSWER_SECS)
+        waiting = (*self._unanswered.values(), *self.changes().values())
+        return sum(1 for written_at in waiting if now - written_at < ANSWER_SECS)
 
     # -- what IB says -------------------------------------------------------------------------------------
 
@@ -232,14 +284,17 @@ class Ledger:
                     _tell_story(story, report, now, effects)
                     self._settle(story)
         for execution in effects.executions:
-            self._by_exec[execution.exec_id] = execution.order_id
+            self._by_exec[split_exec_id(execution.exec_id)[0]] = execution.order_id
             early = self._early_commissions.pop(execution.exec_id, None)
             if early:
                 self._on_commission(early, effects)
         return effects
 
-    def poll(self, now: float) -> Effects:
-        """Let due time pass: texts that never came, orders that rest, memory that may go."""
+    def poll(self, now: float, *, forget: bool = True) -> Effects:
+        """Let due time pass: texts that never came, orders that rest, memory that may go.
+
+        `forget`: False while the journal cannot be written: what it does not have must stay here.
+        """
         self._now = now
         effects = Effects()
         for story in list(self._waiting.values()):
@@ -248,7 +303,7 @@ class Ledger:
         for order_id, written_at in self._unanswered.items():
             if now - written_at >= ANSWER_SECS:
                 self._doubts.setdefault(order_id, written_at + ANSWER_SECS)
-        while self._ended:
+        while forget and self._ended:
             order_id, ended_at = next(iter(self._ended.items()))
             if now - ended_at < KEEP_ENDED_SECS and len(self._ended) <= MAX_ENDED:
                 break
@@ -256,7 +311,7 @@ class Ledger:
         return effects
 
     def _on_commission(self, report: CommissionReport, effects: Effects) -> None:
-        order_id = self._by_exec.get(report.exec_id)
+        order_id = self._by_exec.get(split_exec_id(report.exec_id)[0])
         if order_id is None:
             stored = self._history.find_execution(report.exec_id)
             order_id = stored.order_id if stored else None
@@ -320,7 +375,7 @@ class Ledger:
             self._by_perm[record.perm_id] = record.order_id
         for execution in self._history.find_executions(record.order_id):
             story.restore(execution)
-            self._by_exec[execution.exec_id] = record.order_id
+            self._by_exec[split_exec_id(execution.exec_id)[0]] = record.order_id
         self._settle(story)
         return story
 
@@ -330,8 +385,8 @@ class Ledger:
         self._waiting.pop(order_id, None)
         self._by_ib_id.pop(story.record.ib_order_id, None)
         self._by_perm.pop(story.record.perm_id, None)
-        for execution in story.executions.values():
-            self._by_exec.pop(execution.exec_id, None)
+        for base in story.executions:
+            self._by_exec.pop(base, None)
 
     def _find(self, *, order_id: str = "", perm_id: int = 0, ib_order_id: int = 0) -> Story | None:
         if perm_id:

@@ -20,7 +20,7 @@ from loguru import logger
 from orderfuse import links
 from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode, encode
 from orderfuse.ibfields import InvalidFields
-from orderfuse.messages import Fenced, Invalid, Joined, NotPlaced, Place, ToExecutor
+from orderfuse.messages import Fenced, Invalid, Joined, NotPlaced, Place, ReplaceOrder, ToExecutor
 from orderfuse.settings import Settings
 from services.crash_points import reach
 from services.executor import session as dispatch
@@ -119,6 +119,7 @@ class ExecutorLoop:
     async def _keep_time(self) -> None:
         while True:
             self._tick()
+            self._change_what_may()
             self._write_what_may()
             self._resend_some()
             await asyncio.sleep(TICK_SECS)
@@ -158,7 +159,28 @@ class ExecutorLoop:
                     inbox.popleft()
                     self._write(place)
 
-    def _surroundings(self, order_id: str) -> Surroundings:
+    def _change_what_may(self) -> None:
+        """Judge the changes in their order, as orders are judged."""
+        changes = self._session.changes
+        while changes:
+            waiting = changes[0]
+            message = waiting.message
+            if self._engine.ledger.knows_change(message.order_id, message.revision):
+                changes.popleft()
+                self._tell_of(message.order_id)
+                continue
+            match last_look(message, waiting.received_at, self._surroundings(None)):
+                case Wait():
+                    return
+                case Refuse(fact):
+                    changes.popleft()
+                    reason = fact.reason if isinstance(fact, NotPlaced) else f"it was {fact.age_ms} ms old at its turn"
+                    self._engine.refuse_replace(message, reason)
+                case _:
+                    changes.popleft()
+                    self._engine.replace(message, self._still_permitted(message))
+
+    def _surroundings(self, order_id: str | None) -> Surroundings:
         now = self._clock()
         engine, connection, session = self._engine, self._connection, self._session
         gateway = engine.gateway_status()
@@ -166,7 +188,7 @@ class ExecutorLoop:
             now=now,
             fence=session.fence,
             lease_until=session.lease_until,
-            known=engine.ledger.knows(order_id),
+            known=order_id is not None and engine.ledger.knows(order_id),
             usable=gateway.usable,
             detail=gateway.detail,
             window_free=engine.ledger.window_used(now) < self._settings.dispatch.window,
@@ -183,7 +205,7 @@ class ExecutorLoop:
             return
         self._engine.write(checked, self._still_permitted(place))
 
-    def _still_permitted(self, place: Place) -> Callable[[], NotPlaced | None]:
+    def _still_permitted(self, place: Place | ReplaceOrder) -> Callable[[], NotPlaced | None]:
         """The disk may have taken longer than the lease lasts."""
 
         def permit() -> NotPlaced | None:
@@ -198,6 +220,9 @@ class ExecutorLoop:
     def _tell_again(self, order_id: str) -> None:
         """An order that has been on its way to IB is never written again; what is known of it is told again."""
         logger.error("{}: handed over again, but it was on its way to IB before; not written", order_id)
+        self._tell_of(order_id)
+
+    def _tell_of(self, order_id: str) -> None:
         for seq, payload in self._journal.feedback_of(order_id):
             self._send_feedback(seq, payload)
 
@@ -210,6 +235,8 @@ class ExecutorLoop:
                     self._send(encode(message))
                 case dispatch.Tell(fact):
                     self._engine.tell(fact, "neutral")
+                case dispatch.RefuseReplace(message, reason):
+                    self._engine.refuse_replace(message, reason)
                 case dispatch.Resend(after_seq):
                     under_way = self._resend_from
                     self._resend_from = after_seq if under_way is None else min(under_way, after_seq)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from orderfuse.messages import Fact, Outcome
 from services.executor.drift import LegFill
@@ -11,6 +11,18 @@ from services.executor.drift import LegFill
 # How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process. `settled`: a
 # person said how, which the breaker knows; whatever IB says of it is news.
 Ended = Literal["", "filled", "cancelled", "rejected", "not_placed", "settled"]
+
+
+@dataclass(slots=True)
+class Change:
+    """A replace that was on its way to IB and has no answer yet.
+
+    `terms`: what can be seen of it in IB's own list: quantity, prices, time in force.
+    """
+
+    request_id: str
+    revision: int
+    terms: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -41,6 +53,8 @@ class OrderRecord:
     cancel_asked: bool = False
     cancel_sent: bool = False
     cancel_request_id: str | None = None
+    revision: int = 0
+    change: Change | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ A report is a raw fact. What it means is decided in `outcomes` and `ledger`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class OpenOrderReport:
     status: str
     quantity: float
     warning: str = ""
+    # Those by which a change can be seen (`orderfuse.ibfields.TERMS`).
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

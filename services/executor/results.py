@@ -19,6 +19,8 @@ from orderfuse.messages import (
     NotPlaced,
     Outcome,
     Rejected,
+    Replaced,
+    ReplaceFailed,
     Tripped,
     Unknown,
     Working,
@@ -74,7 +76,7 @@ def status_of(fact: Fact) -> Status:
             return "accepted"
 
 
-def log_fact(fact: Fact, outcome: Outcome | None) -> None:
+def log_fact(fact: Fact, outcome: Outcome | None) -> None:  # noqa: C901 - a table of one row for each kind
     """One line for each fact that matters to a person."""
     match fact:
         case Written() | Working():
@@ -93,6 +95,10 @@ def log_fact(fact: Fact, outcome: Outcome | None) -> None:
             logger.warning("{}: rejected by IB: {} {} ({})", fact.order_id, fact.ib_code, fact.reason, outcome)
         case Cancelled() | CancelFailed() | NotPlaced() | Invalid():
             logger.info("{}: {}: {}", fact.order_id, type(fact).__name__, fact.reason)
+        case Replaced():
+            logger.info("{}: changed as request {} asked", fact.order_id, fact.request_id)
+        case ReplaceFailed():
+            logger.warning("{}: not changed: {} {}; it is as it was", fact.order_id, fact.ib_code or "", fact.reason)
         case Expired():
             logger.info("{}: expired after {} ms", fact.order_id, fact.age_ms)
         case Unknown():

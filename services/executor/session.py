@@ -21,6 +21,7 @@ from orderfuse.messages import (
     NotPlaced,
     NotWelcome,
     Place,
+    ReplaceOrder,
     ResendFeedback,
     Settle,
     ToExecutor,
@@ -50,6 +51,14 @@ class Tell:
     """Journal this fact and send it as feedback: the order will not be placed."""
 
     fact: NotPlaced
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseReplace:
+    """Journal and tell that this change will not be written."""
+
+    message: ReplaceOrder
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,9 @@ class Note:
     text: str
 
 
-Effect = Send | Tell | Resend | AnswerWelcome | AnswerFence | CancelAtIB | CancelAll | SettleByHand | Note
+Effect = (
+    Send | Tell | RefuseReplace | Resend | AnswerWelcome | AnswerFence | CancelAtIB | CancelAll | SettleByHand | Note
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,14 @@ class Waiting:
     """An order in the inbox, and when it came (monotonic seconds)."""
 
     place: Place
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingChange:
+    """A replace that waits for its turn, and when it came."""
+
+    message: ReplaceOrder
     received_at: float
 
 
@@ -133,6 +152,7 @@ class Session:
     lease_until: float = 0.0
     joined: bool = False
     inbox: deque[Waiting] = field(default_factory=deque)
+    changes: deque[WaitingChange] = field(default_factory=deque)
     _nonce: int = 0
     _asked: dict[int, float] = field(default_factory=dict)
     _answered_at: float = 0.0
@@ -163,7 +183,7 @@ class Session:
             effects.append(Send(self._lease_request(now, gateway)))
         return effects
 
-    def take(self, message: ToExecutor, now: float) -> list[Effect]:
+    def take(self, message: ToExecutor, now: float) -> list[Effect]:  # noqa: C901 - a table of one row for each kind
         """Take one message of the breaker."""
         match message:
             case Welcome():
@@ -176,6 +196,8 @@ class Session:
                 return [*self._raise_fence(fence), AnswerFence(self.fence)]
             case Place():
                 return self._on_place(message, now)
+            case ReplaceOrder():
+                return self._on_replace(message, now)
             case CancelOrder(order_id=order_id, request_id=request_id):
                 return self._on_cancel(order_id, request_id)
             case GlobalCancel(reason=reason):
@@ -241,12 +263,26 @@ class Session:
         self.inbox.append(Waiting(place, now))
         return []
 
+    def _on_replace(self, message: ReplaceOrder, now: float) -> list[Effect]:
+        if not self.joined:
+            return [RefuseReplace(message, "the breaker has not taken this executor in")]
+        if len(self.changes) >= self.inbox_limit:
+            return [RefuseReplace(message, f"{self.inbox_limit} changes wait already")]
+        self.changes.append(WaitingChange(message, now))
+        return []
+
     def _on_cancel(self, order_id: str, request_id: str | None) -> list[Effect]:
         for waiting in self.inbox:
             if waiting.place.order_id == order_id:
                 self.inbox.remove(waiting)
                 return [_refuse(waiting.place, "cancelled", "cancelled before it was written")]
-        return [CancelAtIB(order_id, request_id)]
+        waiting_changes = [waiting for waiting in self.changes if waiting.message.order_id == order_id]
+        for change in waiting_changes:
+            self.changes.remove(change)
+        refused: list[Effect] = [
+            RefuseReplace(waiting.message, "the order is cancelled") for waiting in waiting_changes
+        ]
+        return [*refused, CancelAtIB(order_id, request_id)]
 
     def _raise_fence(self, fence: int) -> list[Effect]:
         if fence == self.fence:
@@ -258,7 +294,9 @@ class Session:
 
     def _refuse_inbox(self, code: str, reason: str) -> list[Effect]:
         refused: list[Effect] = [_refuse(waiting.place, code, reason) for waiting in self.inbox]
+        refused += [RefuseReplace(waiting.message, reason) for waiting in self.changes]
         self.inbox.clear()
+        self.changes.clear()
         return refused
 
     def _lease_request(self, now: float, gateway: GatewayStatus) -> LeaseRequest:

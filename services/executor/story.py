@@ -18,6 +18,8 @@ from orderfuse.messages import (
     Filled,
     Outcome,
     Rejected,
+    Replaced,
+    ReplaceFailed,
     Unknown,
     Working,
 )
@@ -63,6 +65,8 @@ class Story:
     fill_missing_told: bool = False
     # Whether IB has it was open for a moment: its next status is told even if it is the old one.
     doubtful: bool = False
+    # When the change that has no answer left for IB, monotonic seconds; -inf: before this process.
+    changed_at: float = float("-inf")
     # When IB last spoke of it, monotonic seconds.
     heard_at: float = float("-inf")
     # The code with which IB refused the last cancel: said once more, it is no news.
@@ -122,6 +126,10 @@ class Story:
 
     def on_open_order(self, report: OpenOrderReport, now: float, effects: Effects) -> None:
         """`openOrder`. It does not say why an Inactive order is held; the status before it did."""
+        change = self.record.change
+        if change is not None and all(report.terms.get(name) == value for name, value in change.terms.items()):
+            self.record.change = None
+            effects.tell(self.record, Replaced(**self._ids, request_id=change.request_id), "success")
         if report.quantity > 0 and report.quantity != self.record.quantity:
             # IB may reduce an order (code 481): what remains follows IB.
             self.record.quantity = report.quantity
@@ -180,9 +188,13 @@ class Story:
         # A fill may be faster than the refusal, and the cancel still wants its answer.
         cancelling = record.cancel_sent and record.accepted and record.ended != "cancelled"
         repeated = report.code == self.cancel_refused
-        operation: Operation = "cancel" if cancelling or repeated else "new"
+        changing = record.change is not None and not record.ended
+        operation: Operation = "cancel" if cancelling or repeated else "modify" if changing else "new"
         verdict = for_order(report.code, report.text, operation)
         effects.notes.append(f"{record.order_id}: IB says {report.code} {report.text}")
+        if operation == "modify":
+            self._on_error_of_change(report, verdict, effects)
+            return verdict
         match verdict.meaning:
             case Meaning.REJECTED | Meaning.MARGIN | Meaning.MALFORMED:
                 if not record.ended:
@@ -201,6 +213,25 @@ class Story:
             case _:
                 pass
         return verdict
+
+    def fail_change(self, code: int, text: str, outcome: Outcome | None, effects: Effects) -> None:
+        """The change that is under way did not happen; the order is what its own reports say."""
+        change, self.record.change = self.record.change, None
+        if change is not None:
+            fact = ReplaceFailed(**self._ids, request_id=change.request_id, ib_code=code, reason=short(text))
+            effects.tell(self.record, fact, outcome)
+
+    def _on_error_of_change(self, report: ErrorReport, verdict: Verdict, effects: Effects) -> None:
+        match verdict.meaning:
+            case Meaning.NOTICE | Meaning.CONNECTION | Meaning.DISCONNECTED | Meaning.RESTORED:
+                return
+            case Meaning.DOUBT:
+                # Which terms hold is open, the order itself is not: IB's list tells.
+                pass
+            case _:
+                self.fail_change(report.code, report.text, verdict.outcome or "neutral", effects)
+        # Whether the order has survived the refusal, only its status tells.
+        effects.look_up = True
 
     def on_lost(self, effects: Effects) -> None:
         """IB had this order and lists it no longer, neither as open nor as over: how it ended is open."""
@@ -266,6 +297,7 @@ class Story:
         effects.tell(record, fact, self._success())
         if done:
             self._end("filled")
+            self.fail_change(0, "the order was filled first", "neutral", effects)
         elif record.ended == "filled":
             # A correction took shares away again: not done after all.
             record.ended = ""
@@ -294,6 +326,7 @@ class Story:
         counted = None if self.record.counted == "failure" else outcome
         self.record.counted = "failure"
         self._end("rejected")
+        self.fail_change(0, "the order was rejected", "neutral", effects)
         effects.tell(self.record, Rejected(**self._ids, ib_code=code, reason=short(text)), counted)
 
     def _cancel(self, text: str, effects: Effects) -> None:
@@ -315,6 +348,7 @@ class Story:
             request_id=record.cancel_request_id,
         )
         self._end("cancelled")
+        self.fail_change(0, "the order was cancelled first", "neutral", effects)
         effects.tell(record, fact, outcome)
 
     def _cancel_failed(self, report: ErrorReport, effects: Effects) -> None:

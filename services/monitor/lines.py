@@ -21,6 +21,8 @@ from orderfuse.messages import (
     OrderEvent,
     Passed,
     Rejected,
+    Replaced,
+    ReplaceFailed,
     RequestPassed,
     RequestRefused,
     State,
@@ -112,6 +114,10 @@ def _order_line(event: AnyOrderEvent) -> Line | None:  # noqa: C901 - a table of
             return "ERROR", "unknown: no answer in time, IB may have it; being reconciled"
         case CancelFailed():
             return "WARNING", f"not cancelled by IB ({event.ib_code}): {event.reason}"
+        case ReplaceFailed():
+            return "WARNING", f"not changed{f' by IB ({event.ib_code})' if event.ib_code else ''}: {event.reason}"
+        case Replaced():
+            return "INFO", f"changed as request {event.request_id} asked"
         case RequestRefused():
             return "WARNING", f"request {event.request_id} refused ({event.code}): {event.reason}"
         case Passed() | Accepted() | Commission() | Duplicate() | RequestPassed():

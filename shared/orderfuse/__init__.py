@@ -24,6 +24,7 @@ from orderfuse.errors import (
     OrderExpired,
     OrderInvalid,
     OrderUnacknowledged,
+    ReplaceRefused,
     ReportsMissing,
 )
 from orderfuse.handle import OrderHandle
@@ -44,6 +45,7 @@ __all__ = [
     "OrderHandle",
     "OrderInvalid",
     "OrderUnacknowledged",
+    "ReplaceRefused",
     "ReportsMissing",
     "Settings",
     "SettingsError",

@@ -23,6 +23,7 @@ from orderfuse.errors import (
     OrderError,
     OrderInvalid,
     OrderUnacknowledged,
+    ReplaceRefused,
     ReportsMissing,
 )
 from orderfuse.handle import HeldHandles, OrderHandle, refusal_of
@@ -33,6 +34,7 @@ from orderfuse.messages import (
     FromStrategy,
     Heartbeat,
     OrderEvent,
+    Replace,
     RequestPassed,
     RequestRefused,
     Submit,
@@ -207,24 +209,53 @@ class OrderClient:
             strategy_id=self.strategy_id,
             sent_ns=time.time_ns(),
         )
-        frame = _checked(request)
-        with self._turn():
-            self._wait_for_breaker()
-            self._answers[request.request_id] = None
-            try:
-                self._exchange(frame, lambda: self._answers[request.request_id], timeout)
-                answer = self._answers[request.request_id]
-            finally:
-                del self._answers[request.request_id]
-        if answer is None:
-            raise OrderUnacknowledged(
-                f"the cancel of {order_id} (request {request.request_id}) was not answered within "
-                f"{timeout:g} s: the order may be at IB, and may be cancelled or not",
-                order_id=order_id,
-            )
+        answer = self._request(request, timeout)
         if isinstance(answer, RequestRefused):
             text = f"the cancel of {order_id} was refused: {answer.reason or answer.code}"
             raise CancelRefused(text, order_id=order_id, code=answer.code, reason=answer.reason)
+        return answer
+
+    def replace(
+        self,
+        order_id: str,
+        order: Any,
+        *,
+        revision: int,
+        request_id: str | None = None,
+        ttl_ms: int = 5000,
+        timeout: float = CANCEL_WAIT_S,
+    ) -> RequestPassed:
+        """Ask for a working order to be changed and return once the breaker has passed the request.
+
+        It passes the gates of a new order, except one that only lowers the quantity. What becomes of it comes
+        as `replaced` or `replace_failed`; until then, and after a failure, the order is as it was.
+
+        Args:
+            order_id: the order, of this strategy; IB must have confirmed it.
+            order: the whole new order, an `ib_insync.Order` or a map; `action` and `orderType` stay.
+            revision: above that of every earlier replace of this order, from 1.
+            request_id: to go on with a request that was not answered. Without one, a new one is made.
+            ttl_ms: the request is not sent to IB when it is older than this at its turn.
+            timeout: give up after so many seconds of sending it again.
+
+        Raises:
+            BreakerUnavailable: no breaker within a second; nothing was sent.
+            ReplaceRefused: the breaker says no.
+            OrderUnacknowledged: no answer; the request may have been taken or not.
+        """
+        request = Replace(
+            request_id=request_id or uuid.uuid4().hex,
+            order_id=order_id,
+            strategy_id=self.strategy_id,
+            sent_ns=time.time_ns(),
+            revision=revision,
+            order=fields_of(order, "order"),
+            ttl_ms=ttl_ms,
+        )
+        answer = self._request(request, timeout)
+        if isinstance(answer, RequestRefused):
+            text = f"the replace of {order_id} was refused: {answer.reason or answer.code}"
+            raise ReplaceRefused(text, order_id=order_id, code=answer.code, reason=answer.reason)
         return answer
 
     def reports(self, timeout: float | None = None) -> Iterator[AnyOrderEvent]:
@@ -353,6 +384,25 @@ class OrderClient:
         except zmq.Again:
             return False
         return True
+
+    def _request(self, request: Cancel | Replace, timeout: float) -> RequestPassed | RequestRefused:
+        frame = _checked(request)
+        with self._turn():
+            self._wait_for_breaker()
+            self._answers[request.request_id] = None
+            try:
+                self._exchange(frame, lambda: self._answers[request.request_id], timeout)
+                answer = self._answers[request.request_id]
+            finally:
+                del self._answers[request.request_id]
+        if answer is None:
+            what, done = ("cancel", "cancelled") if isinstance(request, Cancel) else ("replace", "changed")
+            raise OrderUnacknowledged(
+                f"the {what} of {request.order_id} (request {request.request_id}) was not answered within "
+                f"{timeout:g} s: the order may be at IB, and may be {done} or not",
+                order_id=request.order_id,
+            )
+        return answer
 
     def _exchange(self, frame: bytes, answer: Callable[[], T | None], seconds: float) -> bool:
         """Send the same bytes again and again until `answer` is there; whether they ever left."""

@@ -106,6 +106,22 @@ class CancelRefused(OrderError):
         self.reason = reason
 
 
+class ReplaceRefused(OrderError):
+    """The breaker does not take this replace.
+
+    Attributes:
+        order_id: the order.
+        code: why, for programs.
+        reason: why, for people.
+    """
+
+    def __init__(self, message: str, *, order_id: str = "", code: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.order_id = order_id
+        self.code = code
+        self.reason = reason
+
+
 class ReportsMissing(OrderError):
     """Events of this strategy are lost, or could not be read: what it believes of its orders may be wrong."""
 

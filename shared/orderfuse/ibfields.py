@@ -27,6 +27,9 @@ Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 2)]
 Number = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Quantity = Annotated[float, Meta(gt=0, le=1e12)]
 
+# Fields by which the change of an order can be seen in IB's own list of open orders.
+TERMS = ("totalQuantity", "lmtPrice", "auxPrice", "tif")
+
 
 class _Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A map of IB's fields. Field names are IB's own."""

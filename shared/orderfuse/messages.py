@@ -223,6 +223,22 @@ class CancelFailed(OrderEvent, frozen=True, kw_only=True, tag="cancel_failed"):
     reason: str
 
 
+class Replaced(OrderEvent, frozen=True, kw_only=True, tag="replaced"):
+    """IB has taken the change; the order works under its new terms."""
+
+    request_id: str
+    ib_code: int = 0
+    reason: str = ""
+
+
+class ReplaceFailed(OrderEvent, frozen=True, kw_only=True, tag="replace_failed"):
+    """The change did not happen. The order is as it was, or has ended, as its own events tell."""
+
+    request_id: str
+    ib_code: int = 0
+    reason: str = ""
+
+
 class Unknown(OrderEvent, frozen=True, kw_only=True, tag="unknown"):
     """No answer from IB in time: nobody knows yet whether IB has it; being reconciled."""
 
@@ -247,6 +263,8 @@ AnyOrderEvent = (
     | Rejected
     | RequestPassed
     | RequestRefused
+    | Replaced
+    | ReplaceFailed
     | CancelFailed
     | Unknown
     | NotPlaced
@@ -485,6 +503,24 @@ class Place(Message, frozen=True, kw_only=True, tag="place"):
     ttl_left_ms: int
 
 
+class ReplaceOrder(Message, frozen=True, kw_only=True, tag="replace_order"):
+    """Change this order into `order`, if IB has confirmed it on this connection and all holds that a `Place` needs.
+
+    A revision that was on its way to IB before is not written again; what is known of it is told again.
+    """
+
+    order_id: str
+    strategy_id: str
+    account: str
+    contract: dict[str, Any]
+    order: dict[str, Any]
+    request_id: str
+    revision: int
+    fence: int
+    scope: str
+    ttl_left_ms: int
+
+
 class CancelOrder(Message, frozen=True, kw_only=True, tag="cancel_order"):
     """Cancel this order at IB, or refuse it if it is not written yet. `request_id` is the strategy's, if one asked."""
 
@@ -510,7 +546,9 @@ class ResendFeedback(Message, frozen=True, kw_only=True, tag="resend_feedback"):
     after_seq: int
 
 
-ToExecutor = Welcome | NotWelcome | Lease | Fence | Place | CancelOrder | GlobalCancel | Settle | ResendFeedback
+ToExecutor = (
+    Welcome | NotWelcome | Lease | Fence | Place | ReplaceOrder | CancelOrder | GlobalCancel | Settle | ResendFeedback
+)
 FromExecutor = Hello | Joined | LeaseRequest | Fenced
 
 
@@ -550,6 +588,8 @@ Fact = (
     | Commission
     | Cancelled
     | Rejected
+    | Replaced
+    | ReplaceFailed
     | CancelFailed
 )
 

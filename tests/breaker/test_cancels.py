@@ -198,8 +198,8 @@ def test_a_replace_is_refused_honestly_and_again():
             order=BUY,
         )
     assert answers(r, "r-1") == [
-        ("request_refused", "not_supported", False),
-        ("request_refused", "not_supported", True),
+        ("request_refused", "not_confirmed", False),
+        ("request_refused", "not_confirmed", True),
     ]
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderfuse.messages import Accepted, CancelFailed, Cancelled, Filled, Rejected, Tripped, Unknown
+from orderfuse.messages import Accepted, CancelFailed, Cancelled, Filled, Rejected, ReplaceFailed, Tripped, Unknown
 from services.executor.journal import Journal
 from services.executor.ledger import KEEP_ENDED_SECS, MAX_EARLY_COMMISSIONS, Ledger
-from services.executor.records import Effects, OrderRecord
+from services.executor.records import Change, Effects, OrderRecord
 from services.executor.reports import (
     CommissionReport,
     CompletedOrderReport,
@@ -536,3 +536,109 @@ def test_what_ib_has_ended_is_not_settled_again() -> None:
     bench = Bench().say(status("Submitted"), executed("e1"))
     bench._keep(bench.ledger.on_settled("o-1"))
     assert bench.ledger.record("o-1").ended == "filled"
+
+
+# -- changes ----------------------------------------------------------------------------------------------
+
+LISTED = {"totalQuantity": 100, "lmtPrice": 9.0, "auxPrice": 0.0, "tif": "DAY"}
+
+
+def changing(**terms: Any) -> Bench:
+    bench = Bench().say(status("Submitted"), opened("Submitted", terms=LISTED))
+    bench.told.clear()
+    assert bench.ledger.may_not_change("o-1", since=0.0) == ""
+    bench._keep(bench.ledger.on_change("o-1", Change("r-1", 1, terms or {"lmtPrice": 9.5})))
+    bench.ledger.on_change_written("o-1", bench.now)
+    return bench
+
+
+def test_a_change_is_done_when_ib_lists_it_and_not_before() -> None:
+    bench = changing().say(opened("Submitted", terms=LISTED))
+    assert bench.kinds == []
+    assert bench.say(opened("Submitted", terms={**LISTED, "lmtPrice": 9.5})).kinds == ["Replaced"]
+    assert bench.outcomes == ["success"]
+    assert bench.ledger.changes() == {}
+
+
+def test_a_change_of_quantity_counts_only_when_ib_has_taken_it() -> None:
+    bench = changing(totalQuantity=60)
+    bench.say(executed("e1", shares=60, price=9))
+    assert bench.only(Filled).remaining == 40
+    bench.say(opened("Submitted", terms={**LISTED, "totalQuantity": 60}, quantity=60))
+    assert bench.kinds[-1] == "Replaced"
+
+
+@pytest.mark.parametrize("code", [103, 104, 105, 109, 110, 134, 201, 321, 329, 2102, 10326, 10327])
+def test_a_change_that_ib_refuses_leaves_the_order_alone(code: int) -> None:
+    bench = changing().say(error(code))
+    assert bench.kinds == ["ReplaceFailed"]
+    assert bench.only(ReplaceFailed).ib_code == code
+    assert bench.ledger.record("o-1").ended == ""
+    assert bench.looked_up, "whether it has survived, IB's list tells"
+
+
+def test_an_unknown_code_on_a_change_decides_nothing() -> None:
+    bench = changing().say(error(77777))
+    assert bench.kinds == []
+    assert list(bench.ledger.changes()) == ["o-1"]
+
+
+@pytest.mark.parametrize("end", [status("Cancelled"), executed("e1")])
+def test_an_order_that_ends_first_was_not_changed(end: Any) -> None:
+    bench = changing().say(end).wait(2)
+    assert "ReplaceFailed" in bench.kinds
+    assert bench.ledger.changes() == {}
+
+
+def test_nothing_is_changed_that_ib_has_not_confirmed_on_this_connection() -> None:
+    bench = Bench()
+    assert "not confirmed" in bench.ledger.may_not_change("o-1", since=0.0)
+    bench.say(status("Submitted"))
+    assert bench.ledger.may_not_change("o-1", since=0.0) == ""
+    assert "not confirmed" in bench.ledger.may_not_change("o-1", since=1.0), "that was another connection"
+    assert "never had" in bench.ledger.may_not_change("nobody", since=0.0)
+    bench._keep(bench.ledger.on_cancel_asked("o-1", "c-1"))
+    assert "being cancelled" in bench.ledger.may_not_change("o-1", since=0.0)
+
+
+def test_a_change_takes_a_place_in_the_window_until_it_is_too_old_to_hold_up_the_line() -> None:
+    bench = changing()
+    assert bench.ledger.window_used(bench.now) == 1
+    assert bench.ledger.window_used(bench.now + 5.0) == 0
+
+
+def test_a_change_is_known_for_ever_and_pending_over_a_restart() -> None:
+    again = Bench(journal=changing().journal)
+    assert list(again.ledger.changes()) == ["o-1"]
+    assert again.ledger.knows_change("o-1", 1)
+    assert not again.ledger.knows_change("o-1", 2)
+
+
+# -- memory -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_forgotten_while_the_journal_does_not_have_it() -> None:
+    bench = Bench().say(executed("e1"))
+    bench.now += KEEP_ENDED_SECS
+    bench.ledger.poll(bench.now, forget=False)
+    assert "o-1" in bench.ledger._stories
+    bench.ledger.poll(bench.now)
+    assert bench.ledger._stories == {}
+
+
+def test_a_corrected_execution_leaves_nothing_behind() -> None:
+    bench = Bench().say(executed("0000e0d5.6596b0d2.01.01"), executed("0000e0d5.6596b0d2.01.02"))
+    assert bench.wait(KEEP_ENDED_SECS).ledger._by_exec == {}
+
+
+def test_ended_orders_are_bounded_whatever_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.executor.ledger.MAX_ENDED", 2)
+    bench = Bench().say(executed("e1"))
+    for number in range(2, 5):
+        bench.write(f"o-{number}")
+        ids = {"order_ref": f"o-{number}", "perm_id": PERM + number, "ib_order_id": number}
+        bench.say(executed(f"e{number}", **ids))
+    bench.wait(1)
+    assert sorted(bench.ledger._stories) == ["o-3", "o-4"]
+    bench.told.clear()
+    assert bench.say(executed("e1")).kinds == [], "the journal still knows that it was told"

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from orderfuse.codec import decode
-from orderfuse.messages import Feedback
+from orderfuse.messages import Feedback, ReplaceOrder
 from orderfuse.settings import IbSettings
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import Journal
-from services.executor.outcomes import NEW, Meaning, for_order
+from services.executor.outcomes import MODIFY, NEW, Meaning, for_order
 from services.paper.fault_texts import BEFORE_BOOKING
 from services.paper.faults import make_fault, text_for
 from services.paper.gateway import PaperGateway
-from tests.executor.support import DEADLINE_SECS, MARKET, QUICK, orders_on_the_wire, paper, run, submit, until
+from tests.executor.support import DEADLINE_SECS, MARKET, QUICK, STOCK, orders_on_the_wire, paper, run, submit, until
 
 # Below the market, which stands still; `Play.sell_off` takes it there.
 LIMIT = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 150.0}
@@ -93,7 +93,7 @@ class Play:
         await until(lambda: len(list(entries("completedOrdersEnd"))) > ends, "a round of questions")
 
 
-def play(story: Callable[[Play], Any], *, speed: float = 1.0) -> None:
+def play(story: Callable[[Play], Any], *, speed: float = 1.0, changes: int = 0) -> None:
     """Play a story. With `speed` the executor's clock runs so much faster, and with it all of its waits."""
 
     async def whole() -> None:
@@ -110,7 +110,7 @@ def play(story: Callable[[Play], Any], *, speed: float = 1.0) -> None:
                 finally:
                     await connection.stop()
             written = orders_on_the_wire(gateway)
-            assert len(written) == len(set(written)), "an order was written twice"
+            assert len(written) == len(set(written)) + changes, "an order was written twice"
 
     run(whole)
 
@@ -396,3 +396,98 @@ def test_an_order_that_ib_never_had_is_unknown_until_two_rounds_prove_it(fault: 
         assert it.tale("rests") == ("", "success", "")
 
     play(story, speed=20)
+
+
+# -- changes ----------------------------------------------------------------------------------------------
+
+# 2199 is a notice, and changes nothing on a change either; an unclassified code decides nothing.
+REFUSALS_OF_A_CHANGE = sorted({*MODIFY, 201, 202, 434} - {202})
+
+
+def replace_of(order_id: str, revision: int = 1, **changes: Any) -> ReplaceOrder:
+    return ReplaceOrder(
+        order_id=order_id,
+        strategy_id="s1",
+        account="",
+        contract=STOCK,
+        order={**LIMIT, **changes},
+        request_id=f"r-{revision}",
+        revision=revision,
+        fence=1,
+        scope="strategy:s1",
+        ttl_left_ms=5000,
+    )
+
+
+def changes_at_the_wire(it: Play, order_id: str) -> list[dict[str, Any]]:
+    sent = [entry.fields for entry in it.gateway.record.entries("placeOrder", direction="in")]
+    return [fields for fields in sent if fields["orderRef"] == order_id][1:]
+
+
+def test_a_change_is_told_when_ib_has_it_and_fills_follow_the_new_terms() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.engine.replace(replace_of("o-1", totalQuantity=40, lmtPrice=151.0))
+        await it.tells("o-1", "Replaced")
+        assert it.engine.ledger.record("o-1").quantity == 40
+        it.sell_off()
+        await it.tells("o-1", "Filled")
+        assert it.facts("o-1", "Filled")[-1].done
+        assert it.filled("o-1") == 40
+        assert len(changes_at_the_wire(it, "o-1")) == 1
+
+    play(story, changes=1)
+
+
+@pytest.mark.parametrize("code", REFUSALS_OF_A_CHANGE)
+def test_a_change_that_ib_refuses_leaves_the_order_working_for_every_code(code: int) -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("reject", on="modify", code=code, sequence="error_only")
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await it.tells("o-1", "ReplaceFailed")
+        assert it.facts("o-1", "ReplaceFailed")[0].ib_code == code
+        it.sell_off()
+        await it.tells("o-1", "Filled")
+        assert it.filled("o-1") == 100
+
+    play(story, changes=1)
+
+
+def test_after_a_reconnect_an_order_that_ib_has_lost_is_not_changed_into_a_new_one() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.gateway.exchange.end_day(0.0, day_orders=True)
+        it.gateway.drop_client(7)
+        await until(lambda: not it.engine.connection.usable, "the loss")
+        await until(lambda: it.engine.connection.usable, "another connection")
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await it.tells("o-1", "ReplaceFailed")
+        assert changes_at_the_wire(it, "o-1") == []
+
+    play(story)
+
+
+def test_a_change_under_way_when_the_connection_breaks_is_settled_by_what_ib_lists() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("swallow", on="modify", booked=True)
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
+        it.gateway.drop_client(7)
+        await it.tells("o-1", "Replaced")
+        assert len(changes_at_the_wire(it, "o-1")) == 1
+
+    play(story, changes=1)
+
+
+def test_a_change_that_never_arrived_is_proven_by_two_rounds() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("swallow", on="modify")
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await it.tells("o-1", "ReplaceFailed")
+        assert "unchanged" in it.facts("o-1", "ReplaceFailed")[0].reason
+        assert it.engine.ledger.record("o-1").ended == ""
+
+    play(story, speed=20, changes=1)

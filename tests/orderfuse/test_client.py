@@ -26,6 +26,7 @@ from orderfuse.errors import (
     OrderExpired,
     OrderInvalid,
     OrderUnacknowledged,
+    ReplaceRefused,
     ReportsMissing,
 )
 from orderfuse.handle import HeldHandles
@@ -751,3 +752,33 @@ def test_a_closed_client_refuses_and_closing_twice_is_harmless(settings: Setting
     client.close()
     with pytest.raises(OrderError, match="closed"):
         client.submit(STOCK, MARKET)
+
+
+# -- replace ----------------------------------------------------------------------------------------------
+
+
+def test_a_replace_returns_once_the_request_has_passed(settings: Settings, client: OrderClient) -> None:
+    def answer(breaker: WireBreaker, fields: Fields) -> None:
+        breaker.tell(RequestPassed(**about("o-1"), request_id=fields["request_id"], code="sent", reason=""))
+
+    with WireBreaker(settings, answer) as breaker:
+        assert client.replace("o-1", {**MARKET, "totalQuantity": 5}, revision=2).code == "sent"
+        sent = breaker.next_order()
+    assert (sent["kind"], sent["order_id"], sent["revision"], sent["ttl_ms"]) == ("replace", "o-1", 2, 5000)
+    assert sent["order"]["totalQuantity"] == 5
+
+
+def test_a_refused_replace_and_an_unanswered_one_are_exceptions(settings: Settings, client: OrderClient) -> None:
+    def refuse(breaker: WireBreaker, fields: Fields) -> None:
+        answer = RequestRefused(**about("o-1"), request_id=fields["request_id"], code="busy", reason="one at a time")
+        breaker.tell(answer)
+
+    with WireBreaker(settings, refuse) as breaker:
+        with pytest.raises(ReplaceRefused, match="the replace of o-1 was refused: one at a time") as refused:
+            client.replace("o-1", MARKET, revision=1)
+        assert (refused.value.order_id, refused.value.code) == ("o-1", "busy")
+        breaker.on_order = lambda *_: None  # type: ignore[assignment]
+        with pytest.raises(OrderUnacknowledged, match="may be changed or not"):
+            client.replace("o-1", MARKET, revision=1, timeout=0.1)
+    with pytest.raises(OrderInvalid, match="revision"):
+        client.replace("o-1", MARKET, revision=0)

@@ -91,6 +91,20 @@ class RawProgram:
         )
         return request_id
 
+    def replace(self, order_id: str, request_id: str, revision: int, order: dict[str, Any]) -> None:
+        self.publish(
+            {
+                "v": 1,
+                "kind": "replace",
+                "request_id": request_id,
+                "order_id": order_id,
+                "strategy_id": self.strategy_id,
+                "sent_ns": time.time_ns(),
+                "revision": revision,
+                "order": order,
+            }
+        )
+
     # -- events
 
     def next_event(self, secs: float) -> dict[str, Any] | None:

@@ -237,3 +237,43 @@ def test_a_condition_that_another_program_reports_blocks_until_it_is_over(
     assert wrong.returncode == 2
     refused = pipeline.command("report condition broker_silent --reason no")
     assert (refused.returncode, "report it under another name" in refused.stderr) == (1, True)
+
+
+def test_a_resting_order_is_changed_and_ib_has_it_once(pipeline: Pipeline, program: RawProgram) -> None:
+    order_id = program.submit_resting()
+    program.wait_event("accepted", order_id)
+    order = {"action": "BUY", "orderType": "LMT", "totalQuantity": 2, "lmtPrice": 1.5, "tif": "GTC"}
+    program.replace(order_id, "r-1", 1, order)
+    assert program.wait_event("request_passed", order_id)["request_id"] == "r-1"
+    assert program.wait_event("replaced", order_id)["request_id"] == "r-1"
+    (listed,) = program.request("orders", order_id=order_id)["orders"]
+    assert (listed["order"]["lmtPrice"], listed["state"]) == (1.5, "working")
+    new, changed = pipeline.at_the_wire("placeOrder", orderRef=order_id)
+    assert new["fields"]["orderId"] == changed["fields"]["orderId"]
+    assert float(changed["fields"]["lmtPrice"]) == 1.5
+    # Over another connection it is changed only once IB has listed it there.
+    pipeline.kill("executor")
+    pipeline.start("executor")
+    wait_until(lambda: is_filled(program), "an order is filled by the new executor")
+    program.replace(order_id, "r-2", 2, {**order, "lmtPrice": 1.6})
+    assert program.wait_event("replaced", order_id, request_id="r-2")
+    program.request("trip", reason="stop")
+    program.replace(order_id, "r-3", 3, {**order, "lmtPrice": 1.7})
+    assert program.wait_event("request_refused", order_id)["code"] == "latched"
+    program.replace(order_id, "r-4", 4, {**order, "lmtPrice": 1.6, "totalQuantity": 1})
+    assert program.wait_event("replaced", order_id, request_id="r-4")
+    reference = program.cancel(order_id)
+    assert program.wait_event("cancelled", order_id)["request_id"] == reference
+
+
+def test_a_change_that_ib_refuses_is_told_and_the_order_lives(pipeline: Pipeline, program: RawProgram) -> None:
+    order_id = program.submit_resting()
+    program.wait_event("accepted", order_id)
+    done = pipeline.command("paper fault reject on=modify code=110 text='the tick'")
+    assert done.returncode == 0, done.stderr
+    order = {"action": "BUY", "orderType": "LMT", "totalQuantity": 1, "lmtPrice": 1.2345, "tif": "GTC"}
+    program.replace(order_id, "r-1", 1, order)
+    failed = program.wait_event("replace_failed", order_id)
+    assert (failed["ib_code"], "the tick" in failed["reason"]) == (110, True)
+    (listed,) = program.request("orders", order_id=order_id)["orders"]
+    assert (listed["order"]["lmtPrice"], listed["state"]) == (1.0, "working")

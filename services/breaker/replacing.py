@@ -1,0 +1,204 @@
+"""Replaces: changing an order that works at IB. Judged like a submit, at the moment it is sent on. Pure.
+
+Whatever becomes of a replace, the order as IB has it lives on: nobody is told that it ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from orderfuse.ibfields import TERMS, InvalidFields, check_order
+from orderfuse.messages import Outcome, Replace, Replaced, ReplaceFailed, ReplaceOrder
+from services.breaker.core import ACK_DEADLINE_NS, Core
+from services.breaker.intake import Intake
+from services.breaker.orders import Change, OrderRecord
+from services.breaker.scopes import strategy_scope
+
+# One for each working order at most; more orders than this do not work at once for IB either.
+MAX_WAITING = 1000
+# A fence that no executor ever has: a question with it is answered and never carried out.
+NO_FENCE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A replace whose turn has not come."""
+
+    replace: Replace
+    order: dict[str, Any]
+    expires_ns: int
+
+
+@dataclass(slots=True)
+class Replacer:
+    """Takes replaces, judges them at their turn, and hands them over."""
+
+    core: Core
+    intake: Intake
+    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+
+    def on_replace(self, replace: Replace) -> None:
+        """A strategy wants a working order changed."""
+        waiting = self._waiting.get(replace.order_id)
+        if waiting is not None and waiting.replace.request_id == replace.request_id:
+            return
+        if self.intake.was_answered(replace):
+            return
+        refusal = self._refusal(replace)
+        if refusal is not None:
+            self.intake.refuse(replace, *refusal)
+            return
+        age_ns = max(0, self.core.wall_ns() - replace.sent_ns)
+        self._waiting[replace.order_id] = _Waiting(
+            replace,
+            check_order(replace.order, allow=self.intake.allow_order_fields),
+            self.core.now() - age_ns + replace.ttl_ms * 1_000_000,
+        )
+
+    def _refusal(self, replace: Replace) -> tuple[str, str] | None:
+        record = self.core.find(replace.order_id)
+        if record is None:
+            return "unknown_order", f"there is no order {replace.order_id}"
+        if record.strategy_id != replace.strategy_id:
+            return "not_yours", f"the order belongs to strategy {record.strategy_id}"
+        if record.state != "working":
+            why = {
+                "done": ("done", "the order has its end already"),
+                "queued": ("queued", "the order has not been sent on: cancel it and submit anew"),
+            }
+            return why.get(record.state, ("not_confirmed", "IB has not confirmed the order that it would change"))
+        if record.cancel_wanted:
+            return "cancelling", "the order is being cancelled"
+        if record.change is not None or replace.order_id in self._waiting:
+            return "busy", "another replace of this order is under way"
+        if replace.revision <= record.revision:
+            return "revision", f"revision is {replace.revision}, the last one was {record.revision}"
+        return self._complaint(replace, record)
+
+    def _complaint(self, replace: Replace, record: OrderRecord) -> tuple[str, str] | None:
+        ahead_ms, allowed_ms = (replace.sent_ns - self.core.wall_ns()) / 1e6, self.core.settings.max_clock_skew_ms
+        if ahead_ms > allowed_ms:
+            return "invalid", f"sent_ns is {ahead_ms:g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms"
+        try:
+            order = check_order(replace.order, allow=self.intake.allow_order_fields)
+        except InvalidFields as error:
+            return "invalid", str(error)
+        for name in ("action", "orderType"):
+            # IB refuses both (329), or takes them for another order.
+            if order.get(name) != record.order.get(name):
+                return "invalid", f"order.{name} is {order.get(name)!r}, it stays {record.order.get(name)!r}"
+        if all(order.get(name) == record.order.get(name) for name in TERMS):
+            # IB's list would look the same before and after: nobody could say truly whether it was done.
+            return "invalid", f"none of {', '.join(TERMS)} changes, so the change could not be told from none"
+        if len(self._waiting) >= MAX_WAITING:
+            return "queue_full", f"{MAX_WAITING} replaces wait already"
+        if not self.intake.keeps_pace(record.strategy_id):
+            limit = self.core.settings.max_orders_per_second
+            return "rate_limit", f"more than {limit} orders in a second"
+        return None
+
+    def serve(self) -> None:
+        """Judge those that wait, oldest first; what has to wait for a place in the window waits on."""
+        for order_id, waiting in list(self._waiting.items()):
+            if self._judge(waiting):
+                del self._waiting[order_id]
+
+    def _judge(self, waiting: _Waiting) -> bool:
+        """Whether it is answered now."""
+        core, replace = self.core, waiting.replace
+        record = core.orders.get(replace.order_id)
+        if record is None or record.state != "working" or record.cancel_wanted:
+            self.intake.refuse(replace, "done", "the order has ended, or is being cancelled")
+            return True
+        if core.now() > waiting.expires_ns:
+            self.intake.refuse(replace, "expired", f"too old at its turn (ttl_ms {replace.ttl_ms})")
+            return True
+        lowers = only_lowers(record.order, waiting.order)
+        core.scopes.open_for(record.strategy_id)
+        has_room = len(core.out) < core.window and core.executor.is_ready(core.now())
+        if not has_room and (lowers or core.scopes.would_admit(record.strategy_id)):
+            return False
+        change = Change(
+            order_id=f"{record.order_id}~{replace.revision}",
+            strategy_id=record.strategy_id,
+            request_id=replace.request_id,
+            revision=replace.revision,
+            order=waiting.order,
+            counts=not lowers,
+        )
+        # What only takes risk away needs no leave of the circuits.
+        refusal = None if lowers else core.scopes.admit(change)
+        if refusal is not None:
+            self.intake.refuse(replace, refusal.code, refusal.reason)
+        else:
+            self._pass(record, change, waiting)
+        return True
+
+    def _pass(self, record: OrderRecord, change: Change, waiting: _Waiting) -> None:
+        core = self.core
+        record.revision, record.change = change.revision, change
+        core.out.add(change.order_id)
+        self.intake.pass_on(waiting.replace, "sent", "")
+        core.save(record)
+        core.send(_message(record, change, core.fence, (waiting.expires_ns - core.now()) // 1_000_000))
+        core.at(core.now() + ACK_DEADLINE_NS, lambda: self._give_up(record, change))
+
+    def _give_up(self, record: OrderRecord, change: Change) -> None:
+        """No answer in time counts as a failure. The order works on; which of its terms hold is looked up."""
+        if record.change is change:
+            self.core.out.discard(change.order_id)
+            _settle(self.core, change, "failure")
+            self.core.save(record)
+
+
+def only_lowers(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether the new order is the old one with a lower quantity and nothing else changed."""
+    rest_is_same = {**old, "totalQuantity": 0} == {**new, "totalQuantity": 0}
+    return rest_is_same and float(new["totalQuantity"]) < float(old["totalQuantity"])
+
+
+def answer(core: Core, record: OrderRecord, fact: Replaced | ReplaceFailed, outcome: Outcome | None) -> None:
+    """IB, or the executor for it, has answered a replace."""
+    change = record.change
+    if change is not None and change.request_id == fact.request_id:
+        core.out.discard(change.order_id)
+        record.change = None
+        if isinstance(fact, Replaced):
+            record.order = change.order
+        _settle(core, change, outcome or "neutral")
+    core.tell(record, fact)
+
+
+def ask_again(core: Core) -> None:
+    """Ask an executor that has joined what became of the replaces before; none is carried out by this."""
+    for record in core.orders.values():
+        if record.change is not None:
+            core.send(_message(record, record.change, NO_FENCE, 1))
+
+
+def fail(core: Core, record: OrderRecord, reason: str) -> None:
+    """A replace could not be handed over."""
+    if record.change is not None:
+        ids: dict[str, Any] = {"order_id": record.order_id, "strategy_id": record.strategy_id}
+        answer(core, record, ReplaceFailed(**ids, request_id=record.change.request_id, reason=reason), "neutral")
+
+
+def _settle(core: Core, change: Change, outcome: Outcome) -> None:
+    if change.counts:
+        core.scopes.settle(change, outcome)
+
+
+def _message(record: OrderRecord, change: Change, fence: int, ttl_left_ms: int) -> ReplaceOrder:
+    return ReplaceOrder(
+        order_id=record.order_id,
+        strategy_id=record.strategy_id,
+        account=record.account,
+        contract=record.contract,
+        order=change.order,
+        request_id=change.request_id,
+        revision=change.revision,
+        fence=fence,
+        scope=strategy_scope(record.strategy_id),
+        ttl_left_ms=ttl_left_ms,
+    )

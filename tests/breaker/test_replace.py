@@ -1,0 +1,189 @@
+"""Replaces: through the gates of a submit, one at a time, and the order lives on whatever becomes of them."""
+
+import pytest
+
+from orderfuse.messages import Cancelled, Filled, Replaced, ReplaceFailed, ReplaceOrder
+from tests.breaker.harness import BUY, open_by_rejections, trading, wall_ns_of
+
+
+def working(**settings):
+    r = trading(**settings)
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    return r
+
+
+def replace(r, request_id="r-1", revision=1, *, order_id="o-1", strategy_id="alpha", ago=0.0, ttl_ms=5000, **changes):
+    r.say(
+        kind="replace",
+        request_id=request_id,
+        order_id=order_id,
+        strategy_id=strategy_id,
+        sent_ns=wall_ns_of(r.clock) - round(ago * 10**9),
+        revision=revision,
+        ttl_ms=ttl_ms,
+        order={**BUY, **changes},
+    )
+    answers = [event for event in r.events if event.get("request_id") == request_id]
+    return answers[-1] if answers else None
+
+
+def ids():
+    return {"order_id": "o-1", "strategy_id": "alpha"}
+
+
+def test_a_replace_passes_is_handed_over_and_changes_the_order_when_ib_says_so():
+    r = working()
+    assert replace(r, lmtPrice=11.0)["kind"] == "request_passed"
+    (sent,) = r.sent(ReplaceOrder)
+    assert (sent.order["lmtPrice"], sent.revision, sent.request_id) == (11.0, 1, "r-1")
+    assert sent.fence == r.stage.core.fence
+    assert r.stage.core.out == {"o-1~1"}, "it takes a place in the window"
+    r.executor.tell(Replaced(**ids(), request_id="r-1"), "success")
+    assert r.last("o-1")["kind"] == "replaced"
+    assert r.stage.core.out == set()
+    assert r.stage.core.orders["o-1"].order["lmtPrice"] == 11.0
+
+
+def test_a_replace_that_failed_leaves_the_order_as_it_was_and_working():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    r.executor.tell(ReplaceFailed(**ids(), request_id="r-1", ib_code=110, reason="tick"), "neutral")
+    record = r.stage.core.orders["o-1"]
+    assert (record.state, record.order["lmtPrice"], record.change) == ("working", BUY["lmtPrice"], None)
+    assert r.state()["failures"] == 0
+
+
+def test_a_resent_replace_gets_its_answer_again_and_is_handed_over_once():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    assert replace(r, lmtPrice=11.0)["again"] is True
+    assert len(r.sent(ReplaceOrder)) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("unknown_order", {"order_id": "nobody"}),
+        ("not_yours", {"strategy_id": "beta"}),
+        ("invalid", {"action": "SELL"}),
+        ("invalid", {"orderType": "MKT"}),
+        ("invalid", {"lmtPrise": 3.0}),
+        ("invalid", {"totalQuantity": 0}),
+        ("invalid", {"ago": -5.0}),
+        ("invalid", {"outsideRth": True}),
+        ("expired", {"ago": 6.0, "lmtPrice": 11.0}),
+    ],
+)
+def test_what_cannot_be_a_change_of_this_order_is_refused(code, fields):
+    r = working()
+    refused = replace(r, **fields)
+    assert (refused["kind"], refused["code"]) == ("request_refused", code)
+    assert r.sent(ReplaceOrder) == []
+
+
+def test_only_what_ib_has_confirmed_is_changed():
+    r = trading(window=1)
+    r.submit("o-1")
+    assert replace(r)["code"] == "not_confirmed"
+    r.submit("o-2")
+    assert replace(r, "r-2", order_id="o-2")["code"] == "queued"
+    r.wait(6)
+    assert replace(r, "r-3")["code"] == "not_confirmed"
+    r.executor.tell(Cancelled(**ids(), filled=0, remaining=100, reason=""), "neutral")
+    assert replace(r, "r-4")["code"] == "done"
+
+
+def test_one_change_at_a_time_and_no_revision_twice():
+    r = working()
+    replace(r, revision=2, lmtPrice=11.0)
+    assert replace(r, "r-2", 3, lmtPrice=12.0)["code"] == "busy"
+    r.executor.tell(Replaced(**ids(), request_id="r-1"), "success")
+    assert replace(r, "r-3", 2, lmtPrice=12.0)["code"] == "revision"
+    assert replace(r, "r-4", 3, lmtPrice=12.0)["kind"] == "request_passed"
+
+
+def test_an_order_that_is_being_cancelled_is_not_changed():
+    r = working()
+    r.cancel("o-1", "c-1")
+    assert replace(r)["code"] == "cancelling"
+
+
+def test_while_open_only_a_lower_quantity_passes():
+    r = working()
+    open_by_rejections(r)
+    assert replace(r, "r-1", 1, lmtPrice=11.0)["code"] == "circuit_open"
+    assert replace(r, "r-2", 1, totalQuantity=101)["code"] == "circuit_open"
+    assert replace(r, "r-3", 1, totalQuantity=50, lmtPrice=9.0)["code"] == "circuit_open"
+    assert replace(r, "r-4", 1, totalQuantity=50)["kind"] == "request_passed"
+
+
+def test_in_half_open_a_replace_is_a_trial():
+    r = working()
+    open_by_rejections(r)
+    r.wait(300)
+    assert r.state()["state"] == "HALF_OPEN"
+    for number in range(2):
+        r.submit(f"t-{number}")
+    assert replace(r, lmtPrice=11.0)["kind"] == "request_passed"
+    r.submit("t-3")
+    assert r.last("t-3")["code"] == "half_open_full"
+    r.executor.tell(ReplaceFailed(**ids(), request_id="r-1", ib_code=201, reason="no"), "failure")
+    assert r.state()["state"] == "OPEN"
+
+
+def test_no_answer_in_time_is_one_failure_and_the_order_works_on():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    r.wait(4.75)
+    assert r.state()["failures"] == 0
+    r.wait(0.5)
+    assert r.state()["failures"] == 1
+    assert r.stage.core.out == set()
+    assert r.stage.core.orders["o-1"].state == "working"
+    assert "unknown" not in r.kinds("o-1")
+    r.executor.tell(Replaced(**ids(), request_id="r-1"), "success")
+    assert (r.last("o-1")["kind"], r.state()["failures"]) == ("replaced", 1)
+
+
+def test_a_replace_waits_for_a_place_in_the_window_and_goes_before_new_orders():
+    r = working(window=1)
+    r.submit("o-2")
+    r.submit("o-3")
+    assert replace(r, lmtPrice=11.0) is None
+    r.executor.accepted("o-2")
+    assert [event["kind"] for event in r.events if event.get("request_id") == "r-1"] == ["request_passed"]
+    assert "o-3" not in r.placed()
+
+
+def test_a_replace_that_waits_too_long_is_refused():
+    r = working(window=1)
+    r.submit("o-2")
+    assert replace(r, lmtPrice=11.0, ttl_ms=1000) is None
+    r.wait(1.25)
+    assert [event["code"] for event in r.events if event.get("request_id") == "r-1"] == ["expired"]
+
+
+def test_a_replace_whose_order_ends_while_it_waits_is_refused():
+    r = working(window=1)
+    r.submit("o-2")
+    replace(r, lmtPrice=11.0)
+    numbers = {"shares": 100, "price": 10.0, "cum_qty": 100, "avg_price": 10.0, "remaining": 0}
+    r.executor.tell(Filled(**ids(), exec_id="e1", done=True, **numbers))
+    assert [event["code"] for event in r.events if event.get("request_id") == "r-1"] == ["done"]
+
+
+def test_replaces_count_in_the_rate_of_their_strategy():
+    r = working(max_orders_per_second=2)
+    assert replace(r, lmtPrice=11.0)["kind"] == "request_passed"
+    r.executor.tell(Replaced(**ids(), request_id="r-1"), "success")
+    assert replace(r, "r-2", 2, lmtPrice=12.0)["code"] == "rate_limit"
+
+
+def test_after_a_rejoin_the_executor_is_asked_what_became_of_it_and_nothing_is_sent_anew():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    r.executor.join(known=["o-1"])
+    first, again = r.sent(ReplaceOrder)
+    assert again.fence < 0 < first.fence, "a fence that never holds"
+    assert again.revision == first.revision
