@@ -18,7 +18,7 @@ SOURCES = sorted([*LIBRARY.rglob("*.py"), *SERVICES.rglob("*.py")])
 # Decision logic: time and events in, effects out.
 PURE_NAMES = {
     "services/breaker": {
-        "batch.py", "bulletin.py", "conditions.py", "core.py", "dispatcher.py", "executor_desk.py",
+        "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "dispatcher.py", "executor_desk.py",
         "executor_link.py", "intake.py", "operator.py", "orders.py", "replacing.py", "scopes.py",
         "settlement.py", "stage.py",
     },

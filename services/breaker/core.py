@@ -127,7 +127,12 @@ class Core:
             self.settle(record, outcome)
 
     def settle(self, record: OrderRecord, outcome: Outcome) -> None:
-        """Let an outcome count in the circuits."""
+        """Let an outcome count in the circuits. Of a bracket's leg only a failure does, once for the bracket."""
+        if record.parent:
+            parent = self.find(record.parent)
+            if parent is not None and outcome in ("failure", "malformed"):
+                self.settle(parent, outcome)
+            return
         self.scopes.settle(record, outcome)
         self.save(record)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orderfuse.messages import Passed, Place
+from services.breaker import brackets
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.intake import Intake
 from services.breaker.orders import OrderRecord
@@ -69,20 +70,23 @@ class Dispatcher:
     def _pass(self, record: OrderRecord) -> None:
         core = self.core
         now = core.now()
-        record.state = "out"
-        record.passed_ns = now
-        record.passed_wall_ns = core.wall_ns()
-        record.executor_journal = core.executor.journal_id
+        attached = brackets.attached_of(core, record)
         core.out.add(record.order_id)
-        core.tell(
-            record,
-            Passed(
-                order_id=record.order_id,
-                strategy_id=record.strategy_id,
-                generation=record.system_generation,
-                trial=record.trial,
-            ),
-        )
+        for leg in (record, *brackets.legs_of(core, record)):
+            leg.state = "out"
+            leg.passed_ns = now
+            leg.passed_wall_ns = core.wall_ns()
+            leg.executor_journal = core.executor.journal_id
+            core.tell(
+                leg,
+                Passed(
+                    order_id=leg.order_id,
+                    strategy_id=leg.strategy_id,
+                    generation=record.system_generation,
+                    trial=record.trial,
+                ),
+            )
+            self.watch(leg)
         core.send(
             Place(
                 order_id=record.order_id,
@@ -90,13 +94,13 @@ class Dispatcher:
                 account=record.account,
                 contract=record.contract,
                 order=record.order,
+                attached=attached,
                 protect=record.protect,
                 fence=core.fence,
                 scope=strategy_scope(record.strategy_id),
                 ttl_left_ms=(record.expires_ns() - now) // 1_000_000,
             )
         )
-        self.watch(record)
 
     def watch(self, record: OrderRecord) -> None:
         """See to it that an order without IB's answer becomes unknown at its deadline."""

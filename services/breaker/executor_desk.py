@@ -38,7 +38,7 @@ from orderfuse.messages import (
     Working,
     Written,
 )
-from services.breaker import replacing
+from services.breaker import brackets, replacing
 from services.breaker.batch import Letter
 from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT
 from services.breaker.core import PRESUBMITTED_NS, Core
@@ -205,11 +205,11 @@ class ExecutorDesk:
                 self.core.send(CancelOrder(order_id=record.order_id, request_id=record.cancel_request_id))
 
     def _undelivered(self, record: OrderRecord, reason: str) -> None:
-        self._end(
-            record,
-            NotPlaced(order_id=record.order_id, strategy_id=record.strategy_id, code="undelivered", reason=reason),
-            "neutral",
+        undelivered = NotPlaced(
+            order_id=record.order_id, strategy_id=record.strategy_id, code="undelivered", reason=reason
         )
+        self._end(record, undelivered, "neutral")
+        brackets.end_legs(self.core, record, undelivered)
 
     def _reply(self, peer: bytes, message: Message) -> None:
         self.core.batch.letters.append(Letter(peer, message))
@@ -252,7 +252,8 @@ class ExecutorDesk:
         self.core.orders.setdefault(record.order_id, record)
         if record.state == "queued":
             # An earlier life of this id reached IB. It must not go there a second time.
-            self.core.queues.remove(record)
+            if not record.parent:
+                self.core.queues.remove(record)
             record.state = "out"
         match fact:
             case Expired() | Invalid() | NotPlaced():
@@ -399,6 +400,9 @@ class ExecutorDesk:
             self._drop("not_sent_after_answer")
             return
         self._end(record, fact, outcome or "neutral")
+        if not (isinstance(fact, NotPlaced) and fact.code == "reconciled"):
+            # The unit was refused before anything of it was written; what is proven later is proven of one order.
+            brackets.end_legs(self.core, record, fact)
 
     def _settle(self, record: OrderRecord, outcome: Outcome | None) -> None:
         """Let the executor's own judgement count, if it has one; it knows more statuses than this file."""

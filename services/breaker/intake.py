@@ -15,11 +15,13 @@ from orderfuse.messages import (
     Expired,
     Heartbeat,
     Invalid,
+    OrderEvent,
     Replace,
     RequestPassed,
     RequestRefused,
     Submit,
 )
+from services.breaker import brackets
 from services.breaker.batch import AnsweredRequest
 from services.breaker.core import Core
 from services.breaker.orders import OrderRecord, digest_of, new_record
@@ -68,9 +70,12 @@ class Intake:
             return
         try:
             record = self._checked(submit)
+            legs = brackets.checked_legs(self.core, submit, record, self.allow_order_fields)
         except InvalidFields as error:
             self._invalid(submit, str(error))
             return
+        record.attached = [leg.order_id for leg in legs]
+        self.core.orders.update({leg.order_id: leg for leg in legs})
         ahead_ns, allowed_ms = submit.sent_ns - self.core.wall_ns(), self.core.settings.max_clock_skew_ms
         if ahead_ns > allowed_ms * 1_000_000:
             # Kept, unlike what is wrong in itself: the same bytes sent again a moment later would be right.
@@ -78,7 +83,7 @@ class Intake:
                 f"sent_ns is {ahead_ns / 1_000_000:g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms "
                 "(breaker.max_clock_skew_ms)"
             )
-            self.core.end(record, Invalid(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason))
+            self._end(record, Invalid(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason))
             return
         refusal = self._refusal(record)
         self.core.orders[record.order_id] = record
@@ -89,8 +94,6 @@ class Intake:
             self._new.append(record)
 
     def _checked(self, submit: Submit) -> OrderRecord:
-        if submit.attached:
-            raise InvalidFields("attached orders (brackets) are not supported yet; send the orders one by one")
         return new_record(
             submit,
             check_contract(submit.contract),
@@ -182,7 +185,7 @@ class Intake:
         """Answer an order with our own no. It is out of the queue already."""
         circuit = self.core.scopes.find(refusal.scope) or self.core.scopes.system
         state = circuit.get_state()
-        self.core.end(
+        self._end(
             record,
             Blocked(
                 order_id=record.order_id,
@@ -200,7 +203,11 @@ class Intake:
     def expire(self, record: OrderRecord) -> None:
         """Answer an order that is too old. It is out of the queue already."""
         age_ms = record.age_ns(self.core.now()) // 1_000_000
-        self.core.end(record, Expired(order_id=record.order_id, strategy_id=record.strategy_id, age_ms=age_ms))
+        self._end(record, Expired(order_id=record.order_id, strategy_id=record.strategy_id, age_ms=age_ms))
+
+    def _end(self, record: OrderRecord, event: OrderEvent) -> None:
+        self.core.end(record, event)
+        brackets.end_legs(self.core, record, event)
 
     def _invalid(self, message: Submit, reason: str, *, conflict: bool = False) -> None:
         """Answer a message that is none. Nothing is kept: the id is as free, or as taken, as before."""
@@ -246,6 +253,8 @@ class Intake:
             self.refuse(cancel, "not_yours", f"the order belongs to strategy {record.strategy_id}")
         elif record.state == "done":
             self.refuse(cancel, "done", "the order has its end already")
+        elif record.state == "queued" and record.parent:
+            self.refuse(cancel, "attached", f"it waits together with its parent: cancel {record.parent}")
         elif record.state == "queued":
             self.pass_on(cancel, "queued", "the order had not been sent on")
             self.core.queues.remove(record)
@@ -285,7 +294,7 @@ class Intake:
             for record in self.core.orders.values()
             if record.state in ("out", "working", "unknown")
             and scope in (SYSTEM, strategy_scope(record.strategy_id))
-            and (protective_too or not record.protect)
+            and (protective_too or not (record.protect or brackets.stays_at_an_automatic_cancel(self.core, record)))
         ]
         for record in chosen:
             self.core.ask_to_cancel(record, None)

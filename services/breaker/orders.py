@@ -75,6 +75,9 @@ class OrderRecord:
     perm_id: int = 0
     cancel_wanted: bool = False
     cancel_request_id: str | None = None
+    # A bracket: the ids of its legs, in the parent; the parent's id, in each leg.
+    attached: list[str] = field(default_factory=list)
+    parent: str = ""
     # The highest revision that was passed on, and the change that IB has not answered.
     revision: int = 0
     change: Change | None = None

@@ -207,13 +207,15 @@ class IBConnectionManager:
         self._next_order_id = order_id + 1
         return order_id
 
-    def place(self, ib_order_id: int, contract: Any, order: Any, order_ref: str) -> None:
-        """Write an order of checked fields. Its intent is in the journal.
+    def place(self, ib_order_id: int, contract: Any, order: Any, order_ref: str, **bracket: Any) -> None:
+        """Write an order of checked fields. Its intent is in the journal. `bracket`: its place in one, if any.
 
         Raises:
             ConnectionError: not connected; nothing was written.
         """
-        self._connected().place_order(ib_order_id, contract, order, order_ref=order_ref, account=self.account)
+        self._connected().place_order(
+            ib_order_id, contract, order, order_ref=order_ref, account=self.account, **bracket
+        )
 
     def cancel(self, ib_order_id: int) -> None:
         """Write a cancel.

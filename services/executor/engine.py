@@ -7,12 +7,13 @@ may use `place_order` alone, with a `TradingCircuitBreaker` or without.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import msgspec
 from loguru import logger
+from msgspec import structs
 
 from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
 from orderfuse.ibfields import TERMS, InvalidFields
@@ -177,13 +178,39 @@ class OrderExecutionEngine:
         """
         return ib_orders.check(order, self.connection.account, self._allow)
 
-    def write(self, order: CheckedOrder, permit: Permit = lambda: None) -> NotPlaced | None:
+    def write(
+        self, order: CheckedOrder, permit: Permit = lambda: None, legs: Sequence[CheckedOrder] = ()
+    ) -> NotPlaced | None:
         """Write an order to IB: first its intent to the disk, then its bytes. The facts go their usual way.
+
+        The legs of its bracket go with it: all intents in one record, then all bytes with nothing in between.
 
         `permit` is asked once more between the two, since the disk may take its time. Returns why the order
         was not written, or None.
         """
-        record = OrderRecord(
+        orders = (order, *legs)
+        records = [self._new_record(each, order) for each in orders]
+        try:
+            for record in records:
+                record.ib_order_id = self.connection.take_order_id()
+            self.journal.intend(*records)
+        except (JournalError, ConnectionError) as error:
+            if isinstance(error, JournalError):
+                self._journal_failed(error)
+            refusal = _undelivered(records[0], str(error))
+            self.tell(refusal, "neutral")
+            return refusal
+        for record in records:
+            self.ledger.intend(record)
+        refused = permit()
+        if refused is None:
+            refused = self._place_all(orders, records)
+        else:
+            self._not_written(records, refused)
+        return refused
+
+    def _new_record(self, order: CheckedOrder, parent: CheckedOrder) -> OrderRecord:
+        return OrderRecord(
             order_id=order.order_id,
             strategy_id=order.strategy_id,
             ib_order_id=0,
@@ -191,30 +218,35 @@ class OrderExecutionEngine:
             tif=order.order.get("tif", ""),
             combo=order.combo,
             placed_ns=self.journal.wall_ns(),
+            parent="" if order is parent else parent.order_id,
         )
-        try:
-            record.ib_order_id = self.connection.take_order_id()
-            self.journal.intend(record)
-        except (JournalError, ConnectionError) as error:
-            if isinstance(error, JournalError):
-                self._journal_failed(error)
-            refusal = _undelivered(record, str(error))
-            self.tell(refusal, "neutral")
-            return refusal
-        self.ledger.intend(record)
-        refused = permit() or self._place(order, record)
-        if refused:
-            self._take(self.ledger.on_not_written(refused))
-            self._save()
-        else:
+
+    def _place_all(self, orders: Sequence[CheckedOrder], records: list[OrderRecord]) -> NotPlaced | None:
+        """Write one after the other, with nothing in between; the last one transmits the whole bracket."""
+        parent_id = records[0].ib_order_id
+        for number, (order, record) in enumerate(zip(orders, records, strict=True)):
+            bracket = {"parent_id": parent_id if number else 0, "transmit": record is records[-1]}
+            refused = self._place(order, record, **bracket)
+            if refused:
+                self._not_written(records[number:], refused)
+                if number:
+                    # What has left is held back at IB without its last leg; it must not stay there.
+                    self._take(self.ledger.on_cancel_asked(records[0].order_id, None))
+                return refused if not number else None
             logger.info("{}: written to IB as {}", record.order_id, record.ib_order_id)
             # Kept with the next turn's news: one sync of the disk less, and a crash before it leaves a doubt.
             self._take(self.ledger.on_written(record.order_id, self._clock()))
-        return refused
+        return None
 
-    def _place(self, order: CheckedOrder, record: OrderRecord) -> NotPlaced | None:
+    def _not_written(self, records: list[OrderRecord], refused: NotPlaced) -> None:
+        for record in records:
+            fact = _undelivered(record, refused.reason)
+            self._take(self.ledger.on_not_written(structs.replace(fact, code=refused.code)))
+        self._save()
+
+    def _place(self, order: CheckedOrder, record: OrderRecord, **bracket: Any) -> NotPlaced | None:
         try:
-            self.connection.place(record.ib_order_id, order.contract, order.order, record.order_id)
+            self.connection.place(record.ib_order_id, order.contract, order.order, record.order_id, **bracket)
         except Exception as error:  # noqa: BLE001 - ib_insync builds the whole message before it writes a byte
             logger.error("{}: could not be written: {!r}", record.order_id, error)
             return _undelivered(record, f"it could not be written: {error}")
@@ -377,6 +409,9 @@ class OrderExecutionEngine:
             # A cancel that was under way when the connection broke may never have arrived.
             self._last_connection = undisturbed_since
             self._take(self.ledger.on_new_connection())
+            for order_id in self.ledger.broken_brackets():
+                logger.error("{}: IB does not have its whole bracket; it is cancelled", order_id)
+                self._take(self.ledger.on_cancel_asked(order_id, None))
         self._rounds.on_round(self._clock(), undisturbed_since)
         for order_id, since in self.ledger.doubts().items():
             record = self.ledger.record(order_id)

@@ -94,13 +94,13 @@ class Session:
         transport = self._client.conn.transport
         return transport is not None and transport.get_write_buffer_size() == 0
 
-    def place_order(self, ib_order_id: int, contract: Any, order: Any, *, order_ref: str, account: str) -> None:
-        """Write an order of checked fields.
+    def place_order(self, ib_order_id: int, contract: Any, order: Any, **own: Any) -> None:
+        """Write an order of checked fields; `own` is what only the executor may set (`build_order`).
 
         Raises:
             ConnectionError: not connected; nothing was written.
         """
-        built = build_order(order, ib_order_id=ib_order_id, order_ref=order_ref, account=account)
+        built = build_order(order, ib_order_id=ib_order_id, **own)
         self._need_ready()
         self._client.placeOrder(ib_order_id, build_contract(contract), built)
 

@@ -50,7 +50,7 @@ def check(order: Submit | Place | ReplaceOrder, account: str, allow: frozenset[s
         InvalidFields: it is never sent; the text says why.
     """
     if isinstance(order, Submit) and order.attached:
-        raise InvalidFields("attached orders are not built yet: send each order by itself")
+        raise InvalidFields("attached orders go through the breaker only: send each order by itself")
     if order.account and order.account != account:
         raise InvalidFields(f"account is {order.account!r}, this executor trades {account!r}: leave it out")
     if order.strategy_id == EXAMPLE_STRATEGY and account != PAPER_ACCOUNT:
@@ -77,13 +77,17 @@ def build_contract(fields: _Fields) -> Any:
     return Contract(**built)
 
 
-def build_order(fields: _Fields, *, ib_order_id: int, order_ref: str, account: str) -> Any:
+def build_order(
+    fields: _Fields, *, ib_order_id: int, order_ref: str, account: str, parent_id: int = 0, transmit: bool = True
+) -> Any:
     """`ib_insync.Order` of checked fields, with what only the executor may set."""
+    # A leg is held back until the last of its bracket is transmitted.
+    own = {"parentId": parent_id, "transmit": transmit}
     built = dict(fields)
     for name, build in _NESTED.items():
         if name in built:
             built[name] = build(built[name])
-    return Order(**{**built, "orderId": ib_order_id, "orderRef": order_ref, "account": account, "transmit": True})
+    return Order(**{**built, "orderId": ib_order_id, "orderRef": order_ref, "account": account, **own})
 
 
 def _tags(pairs: list[_Fields]) -> list[Any]:

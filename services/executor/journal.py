@@ -159,24 +159,25 @@ class Journal:
 
     # -- writing ------------------------------------------------------------------------------------------
 
-    def intend(self, record: OrderRecord) -> None:
-        """Commit that this order is about to be written to IB. Only after this may its bytes leave.
+    def intend(self, *records: OrderRecord) -> None:
+        """Commit that these orders are about to be written to IB. Only after this may their bytes leave.
 
         Raises:
             JournalError: it cannot be written; the order must not be placed.
         """
         reach("executor.intent.unsaved")
         with self._transaction():
-            if record.ib_order_id <= self.highest_ib_order_id:
-                raise JournalError(
-                    f"IB's order id {record.ib_order_id} is not above {self.highest_ib_order_id}, "
-                    "the highest one used: it could change an older order"
+            for record in records:
+                if record.ib_order_id <= self.highest_ib_order_id:
+                    raise JournalError(
+                        f"IB's order id {record.ib_order_id} is not above {self.highest_ib_order_id}, "
+                        "the highest one used: it could change an older order"
+                    )
+                self._set_meta("highest_ib_order_id", str(record.ib_order_id))
+                self._db.execute(
+                    "INSERT INTO orders VALUES (?, ?, ?, ?, ?)",
+                    (record.order_id, record.ib_order_id, record.perm_id, 0, msgspec.json.encode(record)),
                 )
-            self._set_meta("highest_ib_order_id", str(record.ib_order_id))
-            self._db.execute(
-                "INSERT INTO orders VALUES (?, ?, ?, ?, ?)",
-                (record.order_id, record.ib_order_id, record.perm_id, 0, msgspec.json.encode(record)),
-            )
             reach("executor.intent.uncommitted")
         reach("executor.intent.synced")
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from orderfuse.messages import CancelFailed, NotPlaced, Tripped, Written
+from msgspec import structs
+
+from orderfuse.messages import CancelFailed, NotPlaced, Rejected, Tripped, Written
 from services.executor.outcomes import Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
 from services.executor.reports import (
@@ -131,6 +133,7 @@ class Ledger:
         story = self._stories[order_id]
         story.record.ended = "not_placed"
         reason = "IB does not list it: not among open orders, executions and completed orders"
+        reason += self._missing(story)
         effects.tell(story.record, NotPlaced(**_ids(story.record), code="reconciled", reason=reason), "neutral")
         self._settle(story)
         return effects
@@ -263,7 +266,9 @@ class Ledger:
 
     def window_used(self, now: float) -> int:
         """How many orders are written and unanswered, without those too old to hold up the line."""
-        waiting = (*self._unanswered.values(), *self.changes().values())
+        # A bracket takes one place: that of its parent.
+        orders = [at for order_id, at in self._unanswered.items() if not self._stories[order_id].record.parent]
+        waiting = (*orders, *self.changes().values())
         return sum(1 for written_at in waiting if now - written_at < ANSWER_SECS)
 
     # -- what IB says -------------------------------------------------------------------------------------
@@ -281,7 +286,9 @@ class Ledger:
                 story = self._whose(report)
                 if story and self._has_perm_id(story, report.perm_id, effects):
                     self._answered(story, effects)
+                    before = story.record.ended
                     _tell_story(story, report, now, effects)
+                    self._see_leg(story, before, effects)
                     self._settle(story)
         for execution in effects.executions:
             self._by_exec[split_exec_id(execution.exec_id)[0]] = execution.order_id
@@ -298,7 +305,9 @@ class Ledger:
         self._now = now
         effects = Effects()
         for story in list(self._waiting.values()):
+            before = story.record.ended
             story.poll(now, effects)
+            self._see_leg(story, before, effects)
             self._settle(story)
         for order_id, written_at in self._unanswered.items():
             if now - written_at >= ANSWER_SECS:
@@ -309,6 +318,55 @@ class Ledger:
                 break
             self._forget(order_id)
         return effects
+
+    # -- brackets -----------------------------------------------------------------------------------------
+
+    def broken_brackets(self) -> list[str]:
+        """What to cancel where IB has a part of a bracket, and of another nobody knows: its parent, or what is seen."""
+        cancel: dict[str, None] = {}
+        for story in self._stories.values():
+            record = story.record
+            if not record.parent or record.ended:
+                continue
+            parent = self._find(order_id=record.parent)
+            unit = [parent, *self._living_legs(record.parent)] if parent else []
+            living = [each for each in unit if not each.record.ended]
+            seen = [each for each in living if each.record.accepted]
+            if not seen or len(seen) == len(living):
+                continue
+            if parent in seen:
+                # A parent with fills would take along the legs that protect them.
+                seen = [] if parent and parent.filled and len(seen) > 1 else [parent]
+            cancel.update({each.record.order_id: None for each in seen if each and not each.record.cancel_asked})
+        return list(cancel)
+
+    def _living_legs(self, parent_id: str) -> list[Story]:
+        return [each for each in self._stories.values() if each.record.parent == parent_id and not each.record.ended]
+
+    def _see_leg(self, story: Story, before: str, effects: Effects) -> None:
+        """A leg that IB refuses leaves its parent without it: what of the parent is not filled is cancelled."""
+        record = story.record
+        if not record.parent or record.ended != "rejected" or before == "rejected":
+            return
+        missing = self._missing(story)
+        if missing:
+            effects.notes.append(f"{record.order_id}{missing}")
+            effects.facts = [
+                (structs.replace(fact, reason=(fact.reason + missing)[:500]), outcome)
+                if isinstance(fact, Rejected) and fact.order_id == record.order_id
+                else (fact, outcome)
+                for fact, outcome in effects.facts
+            ]
+        parent = self._find(order_id=record.parent)
+        if parent and not parent.record.ended and not (parent.filled and self._living_legs(record.parent)):
+            effects.notes.append(f"{record.parent}: cancelled, since IB refused its leg {record.order_id}")
+            effects.orders.update(self.on_cancel_asked(record.parent, None).orders)
+
+    def _missing(self, story: Story) -> str:
+        parent = self._find(order_id=story.record.parent) if story.record.parent else None
+        if parent is None or not parent.filled:
+            return ""
+        return f"; this leg of {parent.record.order_id} is missing: {parent.filled:g} are filled without it"
 
     def _on_commission(self, report: CommissionReport, effects: Effects) -> None:
         order_id = self._by_exec.get(split_exec_id(report.exec_id)[0])
@@ -327,7 +385,9 @@ class Ledger:
         story = self._find(ib_order_id=report.req_id) if report.req_id > 0 else None
         if story:
             self._answered(story, effects)
+            before = story.record.ended
             verdict = story.on_error(report, effects)
+            self._see_leg(story, before, effects)
             if verdict.meaning is Meaning.DOUBT:
                 self._doubts[story.record.order_id] = self._now
             self._settle(story)

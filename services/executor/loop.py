@@ -16,16 +16,18 @@ from typing import Any
 import zmq
 import zmq.asyncio
 from loguru import logger
+from msgspec import structs
 
 from orderfuse import links
 from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode, encode
 from orderfuse.ibfields import InvalidFields
-from orderfuse.messages import Fenced, Invalid, Joined, NotPlaced, Place, ReplaceOrder, ToExecutor
+from orderfuse.messages import Attached, Fenced, Invalid, Joined, NotPlaced, Place, ReplaceOrder, ToExecutor
 from orderfuse.settings import Settings
 from services.crash_points import reach
 from services.executor import session as dispatch
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
+from services.executor.ib_orders import CheckedOrder
 from services.executor.journal import JournalError
 from services.executor.last_look import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, last_look
 from services.executor.session import Session
@@ -146,7 +148,7 @@ class ExecutorLoop:
         while inbox:
             waiting = inbox[0]
             place = waiting.place
-            match last_look(place, waiting.received_at, self._surroundings(place.order_id)):
+            match last_look(place, waiting.received_at, self._surroundings(place.order_id, 1 + len(place.attached))):
                 case Wait():
                     return
                 case Refuse(fact):
@@ -180,7 +182,7 @@ class ExecutorLoop:
                     changes.popleft()
                     self._engine.replace(message, self._still_permitted(message))
 
-    def _surroundings(self, order_id: str | None) -> Surroundings:
+    def _surroundings(self, order_id: str | None, messages: int = 1) -> Surroundings:
         now = self._clock()
         engine, connection, session = self._engine, self._connection, self._session
         gateway = engine.gateway_status()
@@ -193,17 +195,24 @@ class ExecutorLoop:
             detail=gateway.detail,
             window_free=engine.ledger.window_used(now) < self._settings.dispatch.window,
             buffer_empty=connection.buffer_empty,
-            token_free=connection.pacer.free(now),
+            token_free=connection.pacer.free(now, count=messages),
         )
 
     def _write(self, place: Place) -> None:
         try:
             checked = self._engine.check(place)
+            legs = [self._checked_leg(place, leg) for leg in place.attached]
         except InvalidFields as error:
             invalid = Invalid(order_id=place.order_id, strategy_id=place.strategy_id, reason=str(error)[:500])
             self._engine.tell(invalid, "neutral")
             return
-        self._engine.write(checked, self._still_permitted(place))
+        self._engine.write(checked, self._still_permitted(place), legs)
+
+    def _checked_leg(self, place: Place, leg: Attached) -> CheckedOrder:
+        try:
+            return self._engine.check(structs.replace(place, order_id=leg.order_id, order=leg.order, attached=()))
+        except InvalidFields as error:
+            raise InvalidFields(f"the attached order {leg.order_id}: {error}") from None
 
     def _still_permitted(self, place: Place | ReplaceOrder) -> Callable[[], NotPlaced | None]:
         """The disk may have taken longer than the lease lasts."""

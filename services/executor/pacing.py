@@ -28,12 +28,12 @@ class Pacer:
         self._reserve = min(CANCEL_RESERVE, per_second // 5)
         self._sent: deque[float] = deque()
 
-    def free(self, now: float, *, cancel: bool = False) -> bool:
-        """Whether a message may leave now."""
+    def free(self, now: float, *, cancel: bool = False, count: int = 1) -> bool:
+        """Whether so many messages may leave now."""
         if not self._limit:
             return True
         self._forget(now)
-        return len(self._sent) < self._limit - (0 if cancel else self._reserve)
+        return len(self._sent) + count <= self._limit - (0 if cancel else self._reserve)
 
     def note(self, now: float) -> None:
         """A message has left."""

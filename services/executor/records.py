@@ -53,6 +53,8 @@ class OrderRecord:
     cancel_asked: bool = False
     cancel_sent: bool = False
     cancel_request_id: str | None = None
+    # The parent, of a bracket's leg.
+    parent: str = ""
     revision: int = 0
     change: Change | None = None
 

@@ -332,14 +332,15 @@ class Story:
     def _cancel(self, text: str, effects: Effects) -> None:
         record = self.record
         asked = record.cancel_asked
-        by_itself = record.tif in ENDS_BY_ITSELF and not _gives_reason(text)
+        by_itself = (record.tif in ENDS_BY_ITSELF or bool(record.parent)) and not _gives_reason(text)
         outcome: Outcome | None = "neutral"
         if asked or by_itself:
             record.counted = record.counted or "neutral"
         else:
             outcome = None if record.counted == "failure" else "failure"
             record.counted = "failure"
-        why = "as asked" if asked else f"{record.tif} is over" if by_itself else "nobody here asked for it"
+        over = f"the bracket of {record.parent}" if record.parent else record.tif
+        why = "as asked" if asked else f"{over} is over" if by_itself else "nobody here asked for it"
         fact = Cancelled(
             **self._ids,
             filled=self.filled,

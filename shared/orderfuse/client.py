@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from orderfuse.handle import HeldHandles, OrderHandle, refusal_of
 from orderfuse.ibobjects import fields_of
 from orderfuse.messages import (
     AnyOrderEvent,
+    Attached,
     Cancel,
     FromStrategy,
     Heartbeat,
@@ -140,6 +141,7 @@ class OrderClient:
         *,
         order_id: str | None = None,
         ttl_ms: int = 5000,
+        attached: Sequence[Any] = (),
         protect: bool = False,
         account: str = "",
         timeout: float | None = None,
@@ -153,6 +155,9 @@ class OrderClient:
                 made. Calling again with the id and the content of an order whose handle is still held
                 returns that handle and sends nothing.
             ttl_ms: the order is not sent to IB when it is older than this at its turn.
+            attached: the legs of a bracket, at most five orders of the same contract, such as a target and a stop:
+                they are sent together with this order or not at all. Each is an order, or an `Attached` where its
+                id matters. `handle.attached` follows them.
             protect: it protects a position: automatic cancels leave it alone.
             account: the IB account; default: the executor's.
             timeout: give up waiting for the decision after so many seconds; default: when the order can no
@@ -167,13 +172,14 @@ class OrderClient:
             OrderUnacknowledged: no decision came; it says whether IB may have the order.
         """
         message = Submit(
-            order_id=order_id or f"{self.strategy_id[:7]}-{uuid.uuid4().hex}",
+            order_id=order_id or self._new_id(),
             strategy_id=self.strategy_id,
             sent_ns=time.time_ns(),
             contract=fields_of(contract, "contract"),
             order=fields_of(order, "order"),
             ttl_ms=ttl_ms,
             account=account,
+            attached=tuple(map(self._leg, attached)),
             protect=protect,
         )
         frame = _checked(message)
@@ -183,9 +189,18 @@ class OrderClient:
                 return known
             self._wait_for_breaker()
             handle = OrderHandle(self, message)
-            self._handles.put(handle)
+            for held in (handle, *handle.attached):
+                self._handles.put(held)
             self._until_decided(handle, frame, ttl_ms / 1000 + MARGIN_S if timeout is None else timeout)
             return handle
+
+    def _new_id(self) -> str:
+        return f"{self.strategy_id[:7]}-{uuid.uuid4().hex}"
+
+    def _leg(self, order: Any) -> Attached:
+        if isinstance(order, Attached):
+            return order
+        return Attached(order_id=self._new_id(), order=fields_of(order, "attached order"))
 
     def cancel(self, order_id: str, *, request_id: str | None = None, timeout: float = CANCEL_WAIT_S) -> RequestPassed:
         """Ask for the cancel of an order and return once the breaker has taken the request.

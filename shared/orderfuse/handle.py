@@ -7,6 +7,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from orderfuse.circuit import CircuitBreakerOpenException, CircuitState
 from orderfuse.errors import OrderBlocked, OrderError, OrderExpired, OrderInvalid
 from orderfuse.messages import (
@@ -47,6 +49,11 @@ class OrderHandle:
         self.decision: Decision | None = None
         #: How it ended (a Filled with `done`, Cancelled, Rejected, NotPlaced, Expired, Invalid); None: not yet.
         self.end: End | None = None
+        #: The legs of its bracket, orders of their own once it has passed.
+        self.attached: tuple[OrderHandle, ...] = tuple(
+            OrderHandle(client, structs.replace(submitted, order_id=leg.order_id, order=leg.order, attached=()))
+            for leg in submitted.attached
+        )
         self._client = client
         self._submitted = submitted
         self._events: deque[AnyOrderEvent] = deque(maxlen=MAX_EVENTS)
@@ -101,7 +108,7 @@ class OrderHandle:
         Raises:
             OrderInvalid: the id is the same and the content differs; sending it would latch the circuit.
         """
-        mine, names = self._submitted, ("account", "contract", "order", "protect")
+        mine, names = self._submitted, ("account", "attached", "contract", "order", "protect")
         if any(getattr(mine, name) != getattr(submitted, name) for name in names):
             text = f"order_id {self.order_id!r} was already used with other content"
             raise OrderInvalid(text, order_id=self.order_id)

@@ -501,6 +501,8 @@ class Place(Message, frozen=True, kw_only=True, tag="place"):
     fence: int
     scope: str
     ttl_left_ms: int
+    # Legs of a bracket, written together with it or not at all.
+    attached: tuple[Attached, ...] = ()
 
 
 class ReplaceOrder(Message, frozen=True, kw_only=True, tag="replace_order"):

@@ -172,7 +172,7 @@ def test_an_order_refused_for_its_clock_stays_refused_when_the_same_bytes_come_a
         ({"ttl_ms": 0}, "ttl_ms"),
         ({"ttl_ms": 3_600_001}, "ttl_ms"),
         ({"sent_ns": -1}, "sent_ns"),
-        ({"attached": [{"order_id": "c-1", "order": BUY}]}, "attached"),
+        ({"attached": [{"order_id": "c-1", "order": {**BUY, "action": "HOLD"}}]}, "attached[0] (c-1)"),
         ({"protect": "yes"}, "protect"),
     ],
 )

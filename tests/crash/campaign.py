@@ -109,8 +109,10 @@ class Load:
         rests = self.draw.random() < 0.4
         price = {"orderType": "LMT", "lmtPrice": 1.0, "tif": "GTC"} if rests else {"orderType": "MKT"}
         fields = {"order": {"action": "BUY", "totalQuantity": 1, **price}, "sent_ns": time.time_ns(), "ttl_ms": 60_000}
+        if self.draw.random() < 0.15:
+            fields["attached"] = self._legs()
         order_id = self.program.submit(**fields)
-        self.ids.append(order_id)
+        self.ids += [order_id, *(leg["order_id"] for leg in fields.get("attached", ()))]
         self._undecided[order_id] = fields
         if rests and self.draw.random() < 0.5:
             self._uncancelled[order_id] = self.program.cancel(order_id)
@@ -119,6 +121,11 @@ class Load:
             with contextlib.suppress(zmq.ZMQError):
                 self.program.control.send(msgpack.packb(question), zmq.NOBLOCK)
         self.hear(0.03)
+
+    def _legs(self) -> list[dict[str, Any]]:
+        leg = {"action": "SELL", "totalQuantity": 1, "tif": "GTC"}
+        prices = {"target": {"orderType": "LMT", "lmtPrice": 250.0}, "stop": {"orderType": "STP", "auxPrice": 0.25}}
+        return [{"order_id": f"{name}-{time.time_ns()}", "order": {**leg, **price}} for name, price in prices.items()]
 
     def hear(self, secs: float) -> None:
         """Take what comes for so long."""

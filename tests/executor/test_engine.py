@@ -189,7 +189,7 @@ def test_an_invalid_order_gives_its_trial_back() -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"attached": [{"order_id": "child", "order": MARKET}]}, "not built yet"),
+        ({"attached": [{"order_id": "child", "order": MARKET}]}, "go through the breaker only"),
         ({"account": "DU9999999"}, "DU9999999"),
         ({"contract": {"symbol": "AAPL"}}, "secType"),
         ({"order": {**MARKET, "algoParams": [{"tag": "a", "value": "b"}]}}, "algoStrategy"),

@@ -642,3 +642,83 @@ def test_ended_orders_are_bounded_whatever_the_rate(monkeypatch: pytest.MonkeyPa
     assert sorted(bench.ledger._stories) == ["o-3", "o-4"]
     bench.told.clear()
     assert bench.say(executed("e1")).kinds == [], "the journal still knows that it was told"
+
+
+# -- brackets ---------------------------------------------------------------------------------------------
+
+
+def with_legs(journal: Journal | None = None) -> Bench:
+    """`o-1` is the parent; the ids at IB of its legs `t` and `s` are 2 and 3."""
+    bench = Bench(journal=journal)
+    if journal is None:
+        for leg in ("t", "s"):
+            bench.write(leg, parent="o-1")
+        bench.told.clear()
+    return bench
+
+
+def about(leg: str) -> dict[str, Any]:
+    number = {"t": 2, "s": 3}[leg]
+    return {"ib_order_id": number, "perm_id": PERM + number}
+
+
+def works(bench: Bench, *legs: str) -> Bench:
+    bench.say(status("Submitted"))
+    return bench.say(*(status("Submitted", **about(leg)) for leg in legs))
+
+
+def cancels(bench: Bench) -> list[str]:
+    return [record.order_id for record in bench.ledger.cancels_to_send()]
+
+
+def test_a_bracket_takes_one_place_in_the_window() -> None:
+    assert with_legs().ledger.window_used(0.0) == 1
+
+
+def test_a_refused_leg_takes_an_unfilled_parent_along() -> None:
+    bench = works(with_legs(), "t").say(error(201, ib_order_id=3))
+    assert cancels(bench) == ["o-1"]
+    assert "missing" not in bench.only(Rejected).reason
+
+
+def test_a_refused_leg_of_a_filled_parent_is_named_as_missing_and_what_lives_stays() -> None:
+    bench = works(with_legs(), "t").say(executed("e1"), error(201, ib_order_id=3))
+    assert cancels(bench) == []
+    assert bench.only(Rejected).reason.endswith("this leg of o-1 is missing: 100 are filled without it")
+
+
+def test_a_parent_with_a_partial_fill_and_a_living_leg_is_not_cancelled_and_without_one_its_rest_is() -> None:
+    both = works(with_legs(), "t").say(executed("e1", shares=40), error(201, ib_order_id=3))
+    assert cancels(both) == []
+    none_left = both.say(error(201, ib_order_id=2))
+    assert cancels(none_left) == ["o-1"]
+
+
+def test_a_leg_that_ends_with_its_bracket_is_no_failure_and_one_that_the_venue_ends_is() -> None:
+    bench = works(with_legs(), "t", "s").say(status("Cancelled", **about("t"))).wait(2)
+    assert bench.only(Cancelled).reason == "the bracket of o-1 is over"
+    assert "failure" not in bench.outcomes
+    bench.say(error(202, "Order Canceled - reason:the venue says no", ib_order_id=3))
+    assert "failure" in bench.outcomes
+
+
+def test_after_a_crash_a_bracket_of_which_ib_has_only_a_part_is_cancelled_by_its_parent() -> None:
+    before = works(with_legs(), "t")
+    again = with_legs(before.journal)
+    again.say(opened("Submitted"), opened("Submitted", **about("t"), order_ref="t"))
+    assert again.ledger.broken_brackets() == ["o-1"]
+
+
+def test_legs_that_ib_has_without_their_parent_are_cancelled_themselves() -> None:
+    before = with_legs().say(status("PreSubmitted", **about("t")))
+    assert with_legs(before.journal).ledger.broken_brackets() == ["t"]
+
+
+def test_a_bracket_that_ib_has_whole_or_not_at_all_is_left_alone() -> None:
+    assert with_legs(works(with_legs(), "t", "s").journal).ledger.broken_brackets() == []
+    assert with_legs(with_legs().journal).ledger.broken_brackets() == []
+
+
+def test_a_broken_bracket_whose_parent_has_fills_keeps_the_leg_that_protects_them() -> None:
+    before = works(with_legs(), "t").say(executed("e1", shares=40))
+    assert with_legs(before.journal).ledger.broken_brackets() == []

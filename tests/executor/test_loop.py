@@ -80,6 +80,7 @@ def test_each_order_before_a_fence_is_either_written_or_refused_and_never_both(t
                     await breaker.send(place(f"o-{number}", fence=1))
                 await breaker.send(Fence(fence=2))
                 await until(lambda: all(breaker.facts(f"o-{n}") for n in range(8)), "eight answers")
+                await until(lambda: breaker.messages(Fenced), "the fence to be confirmed")
                 written = breaker.messages(Fenced)[-1].written
                 on_the_wire = orders_on_the_wire(gateway)
                 assert set(written) <= set(on_the_wire)

@@ -32,6 +32,7 @@ from orderfuse.errors import (
 from orderfuse.handle import HeldHandles
 from orderfuse.messages import (
     Accepted,
+    Attached,
     Blocked,
     Cancelled,
     Duplicate,
@@ -782,3 +783,28 @@ def test_a_refused_replace_and_an_unanswered_one_are_exceptions(settings: Settin
             client.replace("o-1", MARKET, revision=1, timeout=0.1)
     with pytest.raises(OrderInvalid, match="revision"):
         client.replace("o-1", MARKET, revision=0)
+
+
+# -- brackets ---------------------------------------------------------------------------------------------
+
+
+def test_a_bracket_is_one_message_and_each_leg_has_a_handle(settings: Settings, client: OrderClient) -> None:
+    def answer(breaker: WireBreaker, fields: Fields) -> None:
+        pass_all(breaker, fields)
+        for leg in fields["attached"]:
+            breaker.tell(Passed(**about(leg["order_id"]), generation=1, trial=False))
+            breaker.tell(Cancelled(**about(leg["order_id"]), filled=0, remaining=10, reason="over"))
+
+    stop = {**MARKET, "orderType": "STP", "auxPrice": 1.0}
+    with WireBreaker(settings, answer) as breaker:
+        handle = client.submit(STOCK, MARKET, order_id="o-1", attached=[stop, Attached(order_id="mine", order=stop)])
+        sent = breaker.next_order()
+        assert [leg.order_id for leg in handle.attached] == [leg["order_id"] for leg in sent["attached"]]
+        assert handle.attached[1].order_id == "mine"
+        assert all(isinstance(leg.wait(DEADLINE_S), Cancelled) for leg in handle.attached)
+        assert handle.end is None
+
+
+def test_more_than_five_legs_are_refused_before_they_are_sent(settings: Settings, client: OrderClient) -> None:
+    with WireBreaker(settings, pass_all), pytest.raises(OrderInvalid, match="attached"):
+        client.submit(STOCK, MARKET, attached=[MARKET] * 6)
