@@ -61,7 +61,7 @@ def send(program: RawProgram, orders: int) -> tuple[float, float]:
     while ended < orders:
         while sent < orders and under_way < MOST_UNDER_WAY:
             # Bought and sold in turn: the account would run out of margin.
-            program.submit(ttl_ms=60_000, order=(BUY, RESTING, SELL, RESTING)[sent % 4])
+            program.submit(order=(BUY, RESTING, SELL, RESTING)[sent % 4])
             sent, under_way = sent + 1, under_way + 1
         event = program.next_event(30.0)
         if event is None:
