@@ -2,8 +2,8 @@
 
 import pytest
 
-from orderfuse.messages import Accepted, Cancelled, Filled, Settle
-from tests.breaker.harness import trading
+from orderfuse.messages import Accepted, Cancelled, Filled, Settle, Unknown
+from tests.breaker.harness import open_by_rejections, trading
 
 
 def with_unknown(**settings):
@@ -162,3 +162,19 @@ def test_reports_are_bounded_and_their_circuit_must_exist():
     assert report(r, name="one-more")["code"] == "not_allowed"
     assert report(r, name="c-3", holds=False)["ok"]
     assert report(r, scope="strategy:nobody")["code"] == "bad_request"
+
+
+def test_a_trial_that_a_person_settles_gives_its_slot_back():
+    r = trading()
+    open_by_rejections(r)
+    r.wait(300)
+    for number in range(3):
+        r.submit(f"t-{number}")
+    about = {"order_id": "t-0", "strategy_id": "alpha"}
+    r.executor.tell(Accepted(**about, ib_order_id=1, perm_id=7, status="PreSubmitted"))
+    r.executor.tell(Unknown(**about))
+    r.submit("before")
+    assert r.last("before")["code"] == "half_open_full"
+    assert resolve(r, "cancelled", "t-0")["ok"]
+    r.submit("after")
+    assert r.last("after")["kind"] == "passed"
