@@ -113,6 +113,11 @@ class OrderEvent(Message, frozen=True, kw_only=True):
     again: bool = False
     supersedes: int | None = None
 
+    @property
+    def kind(self) -> str:
+        """Its name on the bus: `filled`, `blocked`, ..."""
+        return str(self.__struct_config__.tag)
+
 
 class Passed(OrderEvent, frozen=True, kw_only=True, tag="passed"):
     """Handed to the executor."""

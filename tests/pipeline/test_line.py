@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.pipeline import ROOT, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 SERVICES = ("paper", "executor", "breaker")
@@ -52,6 +54,16 @@ def reject_next(pipeline: Pipeline, count: int) -> None:
 
 def placed(pipeline: Pipeline) -> list[str]:
     return [entry["fields"]["orderRef"] for entry in pipeline.at_the_wire("placeOrder")]
+
+
+@pytest.mark.usefixtures("program")
+def test_the_first_strategy_of_the_readme_runs_as_printed(pipeline: Pipeline) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    script = readme.partition("```python\n")[2].partition("```")[0]
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=pipeline.env, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[1:] == ["filled"]
 
 
 def test_an_order_passes_is_accepted_and_filled(program: RawProgram) -> None:
