@@ -61,7 +61,7 @@ def played(seed: int) -> dict[str, Any]:
         result: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
     except (subprocess.TimeoutExpired, ValueError) as error:
         what = done.stderr[-300:] if isinstance(error, ValueError) else f"not over after {CASE_SECS} s"
-        result = {**asdict(case_of(seed)), "reached": False, "orders": 0, "executions": 0, "unknown": []}
+        result = {**asdict(case_of(seed)), "reached": False, "orders": 0, "executions": 0, "replaces": 0, "unknown": []}
         result["complaints"] = [f"the case broke off: {what}"]
     return result
 
@@ -77,7 +77,7 @@ def known(path: Path) -> dict[int, dict[str, Any]]:
 def tell(result: dict[str, Any]) -> None:
     """One line for each case, and more for what is not as it should be."""
     how = "FAILED" if result["complaints"] else "ok" if result["reached"] else "not reached"
-    extras = "".join(f" {name}" for name in ("both", "rollback", "away") if result[name])
+    extras = "".join(f" {name}" for name in ("both", "rollback", "away", "patient") if result[name])
     say(f"{result['seed']:5} {result['point']}:{result['count']}{extras}: {how}, {result['orders']} orders")
     for text in result["complaints"]:
         say(f"      {text}")
@@ -98,10 +98,10 @@ def print_table(results: list[dict[str, Any]]) -> None:
     for result in results:
         for text in result["unknown"]:
             say(f"unknown under seed {result['seed']} ({result['point']}): {text}")
-    sums = {name: sum(result[name] for result in results) for name in ("orders", "executions")}
+    sums = {name: sum(result[name] for result in results) for name in ("orders", "executions", "replaces")}
     say(
         f"{len(results)} cases, {sum(result['reached'] for result in results)} processes killed at their point, "
-        f"{sums['orders']} orders, {sums['executions']} executions, "
+        f"{sums['orders']} orders, {sums['executions']} executions, {sums['replaces']} replaces, "
         f"{sum(bool(result['complaints']) for result in results)} cases failed"
     )
 

@@ -22,6 +22,8 @@ SERVICES = ("paper", "executor", "breaker")
 REACH_SECS = 8.0
 # Longer than the five seconds without an answer, a reconnect and what is told then.
 SETTLE_SECS = 45.0
+# Longer than the proof that an unknown order was not placed: a connection of its own, two rounds 10 s apart.
+PROOF_SECS = 90.0
 # What happens once per start or per connection; all else happens with every order, or oftener.
 RARE = {
     "executor.reconcile.asking": 3,
@@ -55,6 +57,7 @@ class Case:
     both: bool
     rollback: bool
     away: bool
+    patient: bool
 
     @property
     def dies(self) -> str:
@@ -72,9 +75,11 @@ class Result:
     both: bool
     rollback: bool
     away: bool
+    patient: bool
     reached: bool
     orders: int
     executions: int
+    replaces: int
     unknown: list[str]
     complaints: list[str]
 
@@ -91,24 +96,29 @@ def case_of(seed: int) -> Case:
         both=other_service and draw.random() < 0.25,
         rollback=draw.random() < 0.3,
         away=draw.random() < 0.4,
+        patient=draw.random() < 0.25,
     )
 
 
 class Load:
-    """Orders of two kinds, cancels, and requests; what is not decided is sent again, unchanged."""
+    """Orders of two kinds, cancels, changes, and requests; what is not decided is sent again, unchanged."""
 
     def __init__(self, program: RawProgram, draw: random.Random) -> None:
         self.program, self.draw = program, draw
         self.ids: list[str] = []
+        self.replaces: dict[str, oracle.Replace] = {}
         self._undecided: dict[str, dict[str, Any]] = {}
         self._uncancelled: dict[str, str] = {}
+        self._unreplaced: set[str] = set()
+        self._resting: dict[str, int] = {}
+        self._accepted: list[str] = []
         self._resend_at = 0.0
 
     def step(self) -> None:
         """One order, now and then a cancel or a question, and what comes back."""
         rests = self.draw.random() < 0.4
-        price = {"orderType": "LMT", "lmtPrice": 1.0, "tif": "GTC"} if rests else {"orderType": "MKT"}
-        fields = {"order": {"action": "BUY", "totalQuantity": 1, **price}, "sent_ns": time.time_ns(), "ttl_ms": 60_000}
+        order = _resting(oracle.FIRST_PRICE) if rests else {"action": "BUY", "totalQuantity": 1, "orderType": "MKT"}
+        fields = {"order": order, "sent_ns": time.time_ns(), "ttl_ms": 60_000}
         if self.draw.random() < 0.15:
             fields["attached"] = self._legs()
         order_id = self.program.submit(**fields)
@@ -116,11 +126,39 @@ class Load:
         self._undecided[order_id] = fields
         if rests and self.draw.random() < 0.5:
             self._uncancelled[order_id] = self.program.cancel(order_id)
+        elif rests:
+            self._resting[order_id] = 0
+        if self._accepted and self.draw.random() < 0.4:
+            self._change(self.draw.choice(self._accepted))
         if self.draw.random() < 0.2:
             question = {"v": 1, "kind": "request", "op": "status", "id": 1}
             with contextlib.suppress(zmq.ZMQError):
                 self.program.control.send(msgpack.packb(question), zmq.NOBLOCK)
         self.hear(0.03)
+
+    def _take(self, event: dict[str, Any]) -> None:
+        order_id = event["order_id"]
+        if event["kind"] in oracle.DECISIONS:
+            self._undecided.pop(order_id, None)
+        if event["kind"] in ("request_passed", "request_refused"):
+            self._unreplaced.discard(event["request_id"])
+            if event["request_id"] == self._uncancelled.get(order_id):
+                del self._uncancelled[order_id]
+        if event["kind"] == "accepted" and order_id in self._resting:
+            self._accepted.append(order_id)
+
+    def _change(self, order_id: str) -> None:
+        """Each change has a price of its own, by which it is known in the record and in the book."""
+        self._resting[order_id] += 1
+        revision = self._resting[order_id]
+        request_id = f"r-{time.time_ns()}"
+        self.replaces[request_id] = oracle.Replace(order_id, revision, oracle.FIRST_PRICE + revision / 100)
+        self._unreplaced.add(request_id)
+        self._send_change(request_id)
+
+    def _send_change(self, request_id: str) -> None:
+        replace = self.replaces[request_id]
+        self.program.replace(replace.order_id, request_id, replace.revision, _resting(replace.price))
 
     def _legs(self) -> list[dict[str, Any]]:
         leg = {"action": "SELL", "totalQuantity": 1, "tif": "GTC"}
@@ -132,23 +170,25 @@ class Load:
         end = time.monotonic() + secs
         while (left := end - time.monotonic()) > 0:
             event = self.program.next_event(left)
-            if event is None or event["kind"] == "state":
-                continue
-            if event["kind"] in oracle.DECISIONS:
-                self._undecided.pop(event["order_id"], None)
-            if event["kind"] in ("request_passed", "request_refused"):
-                self._uncancelled.pop(event["order_id"], None)
+            if event is not None and event["kind"] != "state":
+                self._take(event)
         if time.monotonic() >= self._resend_at:
             self._resend_at = time.monotonic() + 0.5
             for order_id, fields in self._undecided.items():
                 self.program.submit(order_id, **fields)
             for order_id, request_id in self._uncancelled.items():
                 self.program.cancel(order_id, request_id)
+            for request_id in self._unreplaced:
+                self._send_change(request_id)
 
     @property
     def undecided(self) -> bool:
         """Whether an order or a request has no answer yet."""
-        return bool(self._undecided or self._uncancelled)
+        return bool(self._undecided or self._uncancelled or self._unreplaced)
+
+
+def _resting(price: float) -> dict[str, Any]:
+    return {"action": "BUY", "totalQuantity": 1, "orderType": "LMT", "lmtPrice": price, "tif": "GTC"}
 
 
 def play(case: Case) -> Result:
@@ -193,14 +233,17 @@ def _while_it_is_away(case: Case, pipeline: Pipeline, load: Load) -> None:
 
 
 def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool) -> Result:
-    deadline = time.monotonic() + SETTLE_SECS
+    began = time.monotonic()
     while True:
         load.hear(0.2)
         # The book first: what it has by now must be told when the events are read.
         book = oracle.read_book(pipeline)
         told, unknown = _history(load.program), set(load.program.request("status")["unknown"])
-        late = time.monotonic() > deadline
-        if late or not (load.undecided or oracle.still_open(load.ids, told, unknown, book)):
+        heard = oracle.Heard(load.ids, load.replaces, told, unknown)
+        secs = time.monotonic() - began
+        over = secs > SETTLE_SECS or not (load.undecided or oracle.still_open(heard, book))
+        proven = secs > PROOF_SECS or not (case.patient and unknown)
+        if over and proven:
             break
     wire = pipeline.at_the_wire("placeOrder")
     return Result(
@@ -209,7 +252,8 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool) -> Resu
         orders=len(load.ids),
         executions=sum(map(len, book.executions.values())),
         unknown=[f"{at}: {[e['kind'] for e in told.get(at, [])]}" for at in sorted(unknown)],
-        complaints=oracle.complaints(load.ids, told, unknown, book, wire),
+        replaces=len(load.replaces),
+        complaints=oracle.complaints(heard, book, wire),
     )
 
 

@@ -19,11 +19,36 @@ ENDS = {"cancelled", "rejected", "not_placed", "expired", "invalid", "blocked"}
 LIVE = {"PreSubmitted", "Submitted"}
 
 
+# What a resting order begins with; each of its replaces has another price, so that the record tells them apart.
+FIRST_PRICE = 1.0
+
+
+@dataclass(frozen=True)
+class Replace:
+    """A change that was asked for."""
+
+    order_id: str
+    revision: int
+    price: float
+
+
+@dataclass
+class Heard:
+    """What was asked for, and what the breaker has told of it."""
+
+    ids: list[str]
+    replaces: dict[str, Replace]
+    told: Events
+    unknown: set[str]
+
+
 @dataclass
 class Book:
-    """What the gateway has booked: the status of each order, and its executions, by our order_id."""
+    """What the gateway has booked, by our order_id: status, limit price, executions, and under how many perm_ids."""
 
     status: dict[str, str] = field(default_factory=dict)
+    price: dict[str, float | None] = field(default_factory=dict)
+    bookings: dict[str, set[int]] = field(default_factory=dict)
     executions: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -38,6 +63,8 @@ def read_book(pipeline: Pipeline) -> Book:
         if row.get("is") == "order":
             refs[row["perm_id"]] = row["ticket"]["order_ref"]
             book.status[refs[row["perm_id"]]] = row["status"]
+            book.price[refs[row["perm_id"]]] = row["ticket"]["limit_price"]
+            book.bookings.setdefault(refs[row["perm_id"]], set()).add(row["perm_id"])
         elif row.get("is") == "execution":
             book.executions.setdefault(refs[row["perm_id"]], {})[row["exec_id"]] = row["shares"]
     return book
@@ -53,35 +80,79 @@ def end_of(events: list[dict[str, Any]]) -> dict[str, Any] | None:
     return None
 
 
-def still_open(ids: list[str], told: Events, unknown: set[str], book: Book) -> list[str]:
-    """Orders of which something is still to be heard: an end, a fill, or that they rest."""
+def still_open(heard: Heard, book: Book) -> list[str]:
+    """Orders of which something is still to be heard: an end, a fill, that they rest, or what a change became."""
     waits = []
-    for order_id in ids:
-        events = told.get(order_id, [])
+    for order_id in heard.ids:
+        events = heard.told.get(order_id, [])
         fills = {event["exec_id"] for event in events if event["kind"] == "filled"}
         rests = book.status.get(order_id) in LIVE and any(event["kind"] == "accepted" for event in events)
-        settled = end_of(events) is not None or order_id in unknown or rests
-        if not settled or not set(book.executions.get(order_id, ())) <= fills:
+        settled = end_of(events) is not None or order_id in heard.unknown or rests
+        changing = _changes_without_end(events) and order_id not in heard.unknown
+        if not settled or changing or not set(book.executions.get(order_id, ())) <= fills:
             waits.append(order_id)
     return waits
 
 
-def complaints(ids: list[str], told: Events, unknown: set[str], book: Book, wire: list[dict[str, Any]]) -> list[str]:
+def complaints(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str]:
     """Everything that is not as it must be."""
-    found = []
-    at_the_wire = Counter(entry["fields"]["orderRef"] for entry in wire)
-    found += [f"{order_id} was placed {times} times" for order_id, times in at_the_wire.items() if times > 1]
-    for order_id in ids:
-        events = told.get(order_id, [])
+    found = _of_the_wire(heard, book, wire)
+    received = Counter(entry["fields"]["orderRef"] for entry in wire)
+    for order_id in heard.ids:
+        events = heard.told.get(order_id, [])
         kinds = [event["kind"] for event in events]
         if sum(kind in DECISIONS for kind in kinds) != 1:
             found.append(f"{order_id} has not exactly one decision: {kinds}")
         end = end_of(events)
-        if end is None and order_id not in unknown and book.status.get(order_id) not in LIVE:
+        if end is None and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
             found.append(f"{order_id} has no end and is not named as unknown: {kinds}")
         found += _of_fills(order_id, events, book.executions.get(order_id, {}))
+        found += _of_changes(order_id, heard, events, book)
         if end is not None:
-            found += _of_end(order_id, end, kinds, at_the_wire, book)
+            found += _of_end(order_id, end, kinds, received, book)
+    return found
+
+
+def _of_the_wire(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str]:
+    """One placement for each order, then each of its changes at most once and under the same number."""
+    found = [
+        f"{order_id} stands {len(ids)} times in the book" for order_id, ids in book.bookings.items() if len(ids) > 1
+    ]
+    asked = {(replace.order_id, replace.price) for replace in heard.replaces.values()}
+    numbers: dict[str, int] = {}
+    seen: set[tuple[str, float]] = set()
+    for entry in wire:
+        fields = entry["fields"]
+        order_id, number, price = fields["orderRef"], fields["orderId"], fields["lmtPrice"]
+        if numbers.setdefault(order_id, number) != number:
+            found.append(f"{order_id} was placed again, under another number: {number} after {numbers[order_id]}")
+        first = not any(order_id == earlier for earlier, _ in seen)
+        change = (order_id, float(price)) if price else (order_id, 0.0)
+        if change in seen or not (first or change in asked):
+            found.append(f"{order_id} was written again with the price {price}, which nobody asked for")
+        seen.add(change)
+    return found
+
+
+def _changes_without_end(events: list[dict[str, Any]]) -> set[str]:
+    passed = {event["request_id"] for event in events if event["kind"] == "request_passed"}
+    over = {event["request_id"] for event in events if event["kind"] in ("replaced", "replace_failed")}
+    return {request_id for request_id in passed - over if request_id.startswith("r-")}
+
+
+def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book: Book) -> list[str]:
+    answers = Counter(event["request_id"] for event in events if event["kind"] in ("replaced", "replace_failed"))
+    found = [f"{order_id}: change {at} was answered {times} times" for at, times in answers.items() if times > 1]
+    if order_id in heard.unknown:
+        return found
+    found += [f"{order_id}: nobody was told what became of change {at}" for at in _changes_without_end(events)]
+    replaced = [heard.replaces[event["request_id"]].price for event in events if event["kind"] == "replaced"]
+    price = book.price.get(order_id)
+    if replaced and price != replaced[-1]:
+        found.append(f"{order_id} was told to be changed to {replaced[-1]}, IB has it at {price}")
+    changes = any(replace.order_id == order_id for replace in heard.replaces.values())
+    if changes and not replaced and price not in (FIRST_PRICE, None):
+        found.append(f"{order_id} was changed to {price}, and nobody was told")
     return found
 
 
@@ -95,17 +166,17 @@ def _of_fills(order_id: str, events: list[dict[str, Any]], executed: dict[str, f
     return found
 
 
-def _of_end(order_id: str, end: dict[str, Any], kinds: list[str], wire: Counter[str], book: Book) -> list[str]:
+def _of_end(order_id: str, end: dict[str, Any], kinds: list[str], received: Counter[str], book: Book) -> list[str]:
     status = book.status.get(order_id)
     match end["kind"]:
         case "not_placed" if end["code"] == "reconciled":
             wrong = order_id in book.status
         case "not_placed" | "blocked" | "expired" | "invalid":
-            wrong = wire[order_id] > 0
+            wrong = received[order_id] > 0
         case "filled":
             wrong = status != "Filled"
         case "cancelled":
             wrong = status != "Cancelled"
         case _:
             wrong = status in LIVE or status == "Filled"
-    return [f"{order_id} was told {kinds}, IB has it as {status}, received {wire[order_id]} times"] if wrong else []
+    return [f"{order_id} was told {kinds}, IB has it as {status}, received {received[order_id]} times"] if wrong else []
