@@ -119,11 +119,10 @@ class Intake:
     def _duplicate(self, known: OrderRecord) -> None:
         bulletin = self.core.bulletin
         bulletin.order_event(Duplicate(order_id=known.order_id, strategy_id=known.strategy_id))
-        events = [known.first_event]
-        if known.last_event != known.first_event:
-            events.append(known.last_event)
-        for event in events:
-            if event is not None:
+        # Its end, too: a commission may have come behind it.
+        told = [event for event in (known.first_event, known.end, known.last_event) if event is not None]
+        for number, event in enumerate(told):
+            if event not in told[:number]:
                 bulletin.event_again(known, event)
 
     def _refusal(self, record: OrderRecord) -> Refusal | None:

@@ -39,6 +39,8 @@ MAX_UNSAVED_EVENTS = 10_000
 MAX_UNSAVED_ANSWERS = 10_000
 # After an unclean end (it may have been a power cut) numbering jumps over what may have been told and lost.
 SEQ_JUMP = 100_000
+# In the column `state`: done, but a replace has no answer yet, so that the next start must know the order.
+CHANGING = "changing"
 
 SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -262,7 +264,7 @@ class Journal:
             database.execute(
                 "INSERT INTO orders (order_id, strategy_id, state, record) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, record = excluded.record",
-                (order_id, record.strategy_id, record.state, msgspec.json.encode(record)),
+                (order_id, record.strategy_id, _stored_state(record), msgspec.json.encode(record)),
             )
         self._write_circuits(batch)
         self._write_events([item for item in batch.publications if item.journaled])
@@ -360,7 +362,10 @@ class Journal:
             JournalError: the disk does not tell.
         """
         wanted = {"strategy_id": strategy_id, "order_id": order_id, "state": state}
-        where = " AND ".join(["number > :after", *(f"{key} = :{key}" for key, value in wanted.items() if value)])
+        given = [f"{key} = :{key}" for key, value in wanted.items() if value]
+        if state == "done":
+            given[-1] = f"state IN ('done', '{CHANGING}')"
+        where = " AND ".join(["number > :after", *given])
         query = f"SELECT number, record FROM orders WHERE {where} ORDER BY number"  # noqa: S608 - fixed names
         with self._reading():
             for number, blob in self._db.execute(query, {**wanted, "after": after}):
@@ -384,6 +389,10 @@ class Journal:
             # A clock that was set back must not turn the past into the future.
             record.passed_ns = min(record.passed_wall_ns - self._offset_ns, self._opened_ns)
         return record
+
+
+def _stored_state(record: OrderRecord) -> str:
+    return CHANGING if record.state == "done" and record.change is not None else record.state
 
 
 def _json_or_none(text: str) -> Any:

@@ -237,7 +237,10 @@ class Stage:
         )
 
     def drain(self) -> Batch:
-        """Hand out the effects since the last call. Orders with their end leave memory: the journal has them."""
+        """Hand out the effects since the last call.
+
+        Orders with their end leave memory, the journal has them; but not while a replace has no answer.
+        """
         core = self.core
         self._tell_states(repeat=False)
         # First, because a circuit that was forgotten may have been made anew in the same turn.
@@ -252,7 +255,7 @@ class Stage:
         core.scopes.forgotten.clear()
         batch, core.batch = core.batch, Batch()
         for order_id, record in batch.orders.items():
-            if record.state == "done":
+            if record.state == "done" and record.change is None:
                 core.orders.pop(order_id, None)
         return batch
 

@@ -23,7 +23,8 @@ class Rounds:
     def __init__(self) -> None:
         self._since = float("-inf")
         self._first = float("-inf")
-        self._last = float("-inf")
+        #: When the latest one was complete, monotonic seconds.
+        self.last = float("-inf")
 
     def on_round(self, now: float, undisturbed_since: float) -> None:
         """All three lists have been answered completely.
@@ -32,15 +33,15 @@ class Rounds:
         """
         if undisturbed_since != self._since:
             self._since, self._first = undisturbed_since, now
-        self._last = now
+        self.last = now
 
     def settle(self, doubt_since: float) -> bool:
         """Whether a doubt that arose then is over, had the order been at IB it would have been seen."""
-        return self._since > doubt_since and self._last - self._first >= ROUNDS_APART_SECS
+        return self._since > doubt_since and self.last - self._first >= ROUNDS_APART_SECS
 
     def another_due(self, now: float) -> bool:
         """Whether the next round would help."""
-        return now - self._last >= ROUNDS_APART_SECS
+        return now - self.last >= ROUNDS_APART_SECS
 
 
 def same_trading_day(placed_ns: int, now_ns: int, local: timezone = UTC) -> bool:

@@ -412,14 +412,14 @@ class OrderExecutionEngine:
             for order_id in self.ledger.broken_brackets():
                 logger.error("{}: IB does not have its whole bracket; it is cancelled", order_id)
                 self._take(self.ledger.on_cancel_asked(order_id, None))
+        # A round that was under way when an order ended may not show it; the one after that round does.
+        listed_before = self._rounds.last
         self._rounds.on_round(self._clock(), undisturbed_since)
         for order_id, since in self.ledger.doubts().items():
             record = self.ledger.record(order_id)
             if record and self._rounds.settle(since) and self._is_of_today(record):
                 self._take(self.ledger.on_reconciled(order_id))
-        for order_id, since in self.ledger.changes().items():
-            if self._rounds.settle(since):
-                self._take(self.ledger.on_change_failed(order_id, "IB lists the order unchanged"))
+        self._answer_changes(listed_before)
         self._unheard = self.ledger.unheard_since(undisturbed_since)
         if self._rounds.settle(float("-inf")):
             for order_id in self._unheard:
@@ -427,11 +427,20 @@ class OrderExecutionEngine:
             self._unheard = []
         self._save()
 
+    def _answer_changes(self, listed_before: float) -> None:
+        for order_id, since in self.ledger.changes().items():
+            if self._rounds.settle(since):
+                self._take(self.ledger.on_change_failed(order_id, "IB lists the order unchanged"))
+        for order_id, ended_at in self.ledger.changes_of_ended().items():
+            if ended_at <= listed_before:
+                why = "the order is over, and IB does not say with which terms it ended"
+                self._take(self.ledger.on_change_failed(order_id, why))
+
     def _look_into_doubts(self, now: float) -> None:
         """Whatever it takes to know whether IB has the orders that it has not answered."""
         if not self.connection.usable:
             return
-        if self._unheard and self._rounds.another_due(now):
+        if (self._unheard or self.ledger.changes_of_ended()) and self._rounds.another_due(now):
             self.connection.look_up()
         doubts = self.ledger.doubts()
         records = (self.ledger.record(order_id) for order_id in doubts)

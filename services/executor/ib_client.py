@@ -320,6 +320,7 @@ class _Ears:
         self._sink(CommissionReport(report.execId, report.commission, report.currency, pnl if known else None))
 
     def completedOrder(self, _contract: Any, order: Any, state: Any) -> None:  # noqa: N802
+        filled = order.filledQuantity if order.filledQuantity < _UNSET else 0.0
         self._sink(
             CompletedOrderReport(
                 perm_id=order.permId,
@@ -327,6 +328,8 @@ class _Ears:
                 account=order.account,
                 status=state.status,
                 completed_status=state.completedStatus,
+                terms={name: getattr(order, name) for name in TERMS if name != "totalQuantity"},
+                quantities=(order.totalQuantity, order.totalQuantity + filled),
             )
         )
 

@@ -195,7 +195,12 @@ class Journal:
             for record in effects.orders.values():
                 self._db.execute(
                     "UPDATE orders SET perm_id = ?, ended = ?, record = ? WHERE order_id = ?",
-                    (record.perm_id, bool(record.ended), msgspec.json.encode(record), record.order_id),
+                    (
+                        record.perm_id,
+                        bool(record.ended) and record.change is None,
+                        msgspec.json.encode(record),
+                        record.order_id,
+                    ),
                 )
             for execution in effects.executions:
                 self._db.execute(
@@ -259,7 +264,7 @@ class Journal:
     # -- reading ------------------------------------------------------------------------------------------
 
     def open_orders(self) -> list[OrderRecord]:
-        """The orders that have not ended."""
+        """The orders that have not ended, or of a change of which something is still to be heard."""
         rows = self._read("SELECT record FROM orders WHERE ended = 0 ORDER BY ib_order_id")
         return [_record(row[0]) for row in rows]
 

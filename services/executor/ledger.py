@@ -59,6 +59,8 @@ class Ledger:
         self._ended: dict[str, float] = {}
         self._cancels: dict[str, Story] = {}
         self._changing: set[str] = set()
+        # Ended orders with a change that IB has not answered, and when they ended.
+        self._over_unchanged: dict[str, float] = {}
         # Orders that IB may or may not have, and since when that is open.
         self._doubts: dict[str, float] = {}
         self._unanswered: dict[str, float] = {}
@@ -122,6 +124,7 @@ class Ledger:
         story = self._find(order_id=order_id)
         if story is not None and not story.record.ended:
             story.record.ended = "settled"
+            story.fail_change(0, "a person has settled the order", "neutral", effects)
             effects.keep(story.record)
             effects.notes.append(f"{order_id}: settled by a person; it is looked up no more")
             self._settle(story)
@@ -176,7 +179,9 @@ class Ledger:
     def on_change_failed(self, order_id: str, reason: str) -> Effects:
         """The change was not written, or is proven not to have happened."""
         effects = Effects()
-        self._stories[order_id].fail_change(0, reason, "neutral", effects)
+        story = self._stories[order_id]
+        story.fail_change(0, reason, "neutral", effects)
+        self._settle(story)
         return effects
 
     def changes(self) -> dict[str, float]:
@@ -184,6 +189,10 @@ class Ledger:
         pending = {at: self._stories[at] for at in self._changing if at in self._stories}
         self._changing = {at for at, story in pending.items() if story.record.change and not story.record.ended}
         return {at: pending[at].changed_at for at in self._changing}
+
+    def changes_of_ended(self) -> dict[str, float]:
+        """Orders that ended while a change of them had no answer, and when (monotonic seconds)."""
+        return dict(self._over_unchanged)
 
     def unheard_since(self, when: float) -> list[str]:
         """Orders that IB had, and of which it has said nothing since (monotonic seconds), nor is in doubt."""
@@ -423,9 +432,14 @@ class Ledger:
             self._doubts.pop(order_id, None)
         if story.record.ended:
             self._unanswered.pop(order_id, None)
-            self._ended.setdefault(order_id, self._now)
+        self._mark(self._ended, order_id, holds=bool(story.record.ended) and story.record.change is None)
+        self._mark(self._over_unchanged, order_id, holds=bool(story.record.ended) and story.record.change is not None)
+
+    def _mark(self, marks: dict[str, float], order_id: str, *, holds: bool) -> None:
+        if holds:
+            marks.setdefault(order_id, self._now)
         else:
-            self._ended.pop(order_id, None)
+            marks.pop(order_id, None)
 
     def _remember(self, record: OrderRecord) -> Story:
         story = Story(record)

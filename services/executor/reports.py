@@ -87,6 +87,9 @@ class CompletedOrderReport:
     account: str
     status: str
     completed_status: str
+    # Its last terms without the quantity, which IB tells as what was left or as the whole: either may be meant.
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    quantities: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

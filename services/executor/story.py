@@ -24,7 +24,7 @@ from orderfuse.messages import (
     Working,
 )
 from services.executor.outcomes import Meaning, Operation, Verdict, for_order
-from services.executor.records import Effects, Ended, Execution, OrderRecord, split_exec_id
+from services.executor.records import Change, Effects, Ended, Execution, OrderRecord, split_exec_id
 from services.executor.reports import (
     CommissionReport,
     CompletedOrderReport,
@@ -128,8 +128,7 @@ class Story:
         """`openOrder`. It does not say why an Inactive order is held; the status before it did."""
         change = self.record.change
         if change is not None and all(report.terms.get(name) == value for name, value in change.terms.items()):
-            self.record.change = None
-            effects.tell(self.record, Replaced(**self._ids, request_id=change.request_id), "success")
+            self._replaced(change, effects)
         if report.quantity > 0 and report.quantity != self.record.quantity:
             # IB may reduce an order (code 481): what remains follows IB.
             self.record.quantity = report.quantity
@@ -169,6 +168,7 @@ class Story:
 
     def on_completed(self, report: CompletedOrderReport, now: float, effects: Effects) -> None:
         """The order was over when we asked. Its fills came before this, with the executions."""
+        self._see_last_terms(report, effects)
         if self.record.ended and self.record.ended != "settled":
             return
         text = report.completed_status
@@ -182,13 +182,28 @@ class Story:
         else:
             effects.notes.append(f"{self.record.order_id}: IB completed it with the status {report.status!r} ({text})")
 
+    def _see_last_terms(self, report: CompletedOrderReport, effects: Effects) -> None:
+        """A change that was under way when the order ended was done before it, or never was."""
+        change = self.record.change
+        if change is None:
+            return
+        wanted = dict(change.terms)
+        quantity = wanted.pop("totalQuantity", None)
+        if (quantity is None or quantity in report.quantities) and wanted == {
+            at: report.terms.get(at) for at in wanted
+        }:
+            self.record.quantity = self.record.quantity if quantity is None else quantity
+            self._replaced(change, effects)
+        else:
+            self.fail_change(0, "the order was over first", "neutral", effects)
+
     def on_error(self, report: ErrorReport, effects: Effects) -> Verdict:
         """`error` with this order's id."""
         record = self.record
         # A fill may be faster than the refusal, and the cancel still wants its answer.
         cancelling = record.cancel_sent and record.accepted and record.ended != "cancelled"
         repeated = report.code == self.cancel_refused
-        changing = record.change is not None and not record.ended
+        changing = record.change is not None
         operation: Operation = "cancel" if cancelling or repeated else "modify" if changing else "new"
         verdict = for_order(report.code, report.text, operation)
         effects.notes.append(f"{record.order_id}: IB says {report.code} {report.text}")
@@ -213,6 +228,10 @@ class Story:
             case _:
                 pass
         return verdict
+
+    def _replaced(self, change: Change, effects: Effects) -> None:
+        self.record.change = None
+        effects.tell(self.record, Replaced(**self._ids, request_id=change.request_id), "success")
 
     def fail_change(self, code: int, text: str, outcome: Outcome | None, effects: Effects) -> None:
         """The change that is under way did not happen; the order is what its own reports say."""
@@ -278,6 +297,9 @@ class Story:
         self.resting_since = (self.resting_since or now) if rests else None
         if status == "Filled" and self.remaining and not self.fill_missing_told:
             self.fill_missing_since = self.fill_missing_since or now
+        if status == "Filled" and not self.remaining and not record.ended:
+            # A replace took off what was left, so that no further fill can end it.
+            self._cancel("its quantity was lowered to what is filled", effects)
 
     def _on_fill(self, execution: Execution, before: Execution | None, now: float, effects: Effects) -> None:
         record = self.record
@@ -296,8 +318,7 @@ class Story:
         self.resting_since = None
         effects.tell(record, fact, self._success())
         if done:
-            self._end("filled")
-            self.fail_change(0, "the order was filled first", "neutral", effects)
+            self._end("filled", effects)
         elif record.ended == "filled":
             # A correction took shares away again: not done after all.
             record.ended = ""
@@ -325,8 +346,7 @@ class Story:
     def _reject(self, code: int, text: str, outcome: Outcome | None, effects: Effects) -> None:
         counted = None if self.record.counted == "failure" else outcome
         self.record.counted = "failure"
-        self._end("rejected")
-        self.fail_change(0, "the order was rejected", "neutral", effects)
+        self._end("rejected", effects)
         effects.tell(self.record, Rejected(**self._ids, ib_code=code, reason=short(text)), counted)
 
     def _cancel(self, text: str, effects: Effects) -> None:
@@ -348,8 +368,7 @@ class Story:
             reason=short(text) or why,
             request_id=record.cancel_request_id,
         )
-        self._end("cancelled")
-        self.fail_change(0, "the order was cancelled first", "neutral", effects)
+        self._end("cancelled", effects)
         effects.tell(record, fact, outcome)
 
     def _cancel_failed(self, report: ErrorReport, effects: Effects) -> None:
@@ -385,7 +404,9 @@ class Story:
         if self.end_waits_since is None:
             self.end_waits_since, self.end_waits_for = now, status
 
-    def _end(self, how: Ended) -> None:
+    def _end(self, how: Ended, effects: Effects) -> None:
+        # Whether a change came before the end, only IB's list of what is over tells: the fill may be its doing.
+        effects.look_up = effects.look_up or self.record.change is not None
         self.record.ended = how
         self.resting_since = self.end_waits_since = None
         if how == "filled":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orderfuse.messages import Place
+from orderfuse.messages import Commission, Place
 from tests.breaker.harness import BUY, STOCK, rig, trading
 
 
@@ -217,6 +217,16 @@ def test_a_resend_of_a_waiting_order_is_ignored_and_the_first_ones_age_counts():
     assert r.stage.intake.resends == 1
     r.wait(0.3)
     assert r.kinds("o-2") == ["expired"]
+
+
+def test_a_resend_of_an_ended_order_gets_its_end_again_also_behind_a_commission():
+    r = trading()
+    r.submit("o-1")
+    r.executor.filled("o-1")
+    paid = {"exec_id": "e1", "commission": 1.0, "currency": "USD", "realized_pnl": None}
+    r.executor.tell(Commission(order_id="o-1", strategy_id="alpha", **paid))
+    r.submit("o-1")
+    assert r.kinds("o-1")[-4:] == ["duplicate", "passed", "filled", "commission"]
 
 
 def test_a_resend_of_an_answered_order_gets_its_first_decision_and_its_latest_event_again():

@@ -187,3 +187,15 @@ def test_after_a_rejoin_the_executor_is_asked_what_became_of_it_and_nothing_is_s
     first, again = r.sent(ReplaceOrder)
     assert again.fence < 0 < first.fence, "a fence that never holds"
     assert again.revision == first.revision
+
+
+def test_a_replace_whose_order_has_ended_is_asked_about_too_and_gets_its_answer():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    r.executor.filled("o-1")
+    r.executor.join()
+    assert len(r.sent(ReplaceOrder)) == 2
+    r.executor.tell(ReplaceFailed(**ids(), request_id="r-1", reason="the order was filled"), "neutral")
+    assert r.last("o-1")["kind"] == "replace_failed"
+    assert r.stage.core.orders == {}
+    assert r.stage.core.out == set()

@@ -11,11 +11,12 @@ import msgspec
 import pytest
 
 from orderfuse.codec import convert
-from orderfuse.messages import CancelOrder, EventsRequest, OrdersRequest, Welcome
+from orderfuse.messages import CancelOrder, EventsRequest, OrdersRequest, Replaced, ReplaceOrder, Welcome
 from services.breaker.batch import Batch, Publication
 from services.breaker.journal import FILE, MAX_UNSAVED_EVENTS, SEQ_JUMP, Journal, JournalError
 from services.breaker.queries import answer_events, answer_orders
 from tests.breaker.harness import (
+    BUY,
     SECOND,
     Executor,
     Rig,
@@ -752,3 +753,22 @@ def test_an_order_settled_by_a_person_stays_settled_and_what_ib_says_later_wins(
     assert r.ask("status")["unknown"] == []
     r.executor.accepted("o-1")
     assert (r.last("o-1")["kind"], r.last("o-1")["supersedes"]) == ("accepted", seq)
+
+
+def test_a_replace_without_an_answer_outlives_the_end_of_its_order_and_a_restart(make):
+    r = make()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    ask = {"kind": "replace", "order_id": "o-1", "strategy_id": "alpha", "sent_ns": wall_ns_of(r.clock)}
+    r.say(**ask, request_id="r-1", revision=1, order={**BUY, "lmtPrice": 11.0})
+    r.executor.filled("o-1")
+    r.restart()
+    listed = r.history.orders(strategy_id=None, order_id=None, state="done", after=0)
+    assert [record.order_id for _, record in listed] == ["o-1"]
+    r.executor.join()
+    _, asked = r.sent(ReplaceOrder)
+    assert asked.fence < 0, "a question, not a change"
+    r.executor.tell(Replaced(order_id="o-1", strategy_id="alpha", request_id="r-1"), "success")
+    assert r.last("o-1")["kind"] == "replaced"
+    r.restart()
+    assert r.stage.core.orders == {}

@@ -583,11 +583,63 @@ def test_an_unknown_code_on_a_change_decides_nothing() -> None:
     assert list(bench.ledger.changes()) == ["o-1"]
 
 
-@pytest.mark.parametrize("end", [status("Cancelled"), executed("e1")])
-def test_an_order_that_ends_first_was_not_changed(end: Any) -> None:
+ENDINGS = [(status("Cancelled"), "Cancelled"), (executed("e1"), "Filled")]
+
+
+def over(how: str, **terms: Any) -> CompletedOrderReport:
+    quantities = terms.pop("quantities", (0.0, 100.0))
+    left = {name: value for name, value in LISTED.items() if name != "totalQuantity"}
+    return CompletedOrderReport(PERM, "o-1", "DU0000000", how, "", terms={**left, **terms}, quantities=quantities)
+
+
+@pytest.mark.parametrize(("end", "how"), ENDINGS)
+def test_whether_a_change_came_before_the_end_only_ib_s_list_of_what_is_over_tells(end: Any, how: str) -> None:
     bench = changing().say(end).wait(2)
-    assert "ReplaceFailed" in bench.kinds
-    assert bench.ledger.changes() == {}
+    assert not {"Replaced", "ReplaceFailed"} & set(bench.kinds)
+    assert bench.looked_up
+    bench.say(over(how))
+    assert bench.only(ReplaceFailed).reason == "the order was over first"
+
+
+@pytest.mark.parametrize(("end", "how"), ENDINGS)
+def test_a_change_that_made_the_order_end_was_done(end: Any, how: str) -> None:
+    bench = changing().say(end).wait(2).say(over(how, lmtPrice=9.5))
+    assert "Replaced" in bench.kinds
+    assert bench.ledger.changes_of_ended() == {}
+
+
+def test_a_change_of_quantity_is_seen_in_an_order_that_is_over() -> None:
+    bench = changing(totalQuantity=60).say(executed("e1", shares=60))
+    bench.say(over("Filled", quantities=(0.0, 60.0)))
+    assert [kind for kind in bench.kinds if kind in ("Replaced", "Cancelled")] == ["Replaced", "Cancelled"]
+    assert bench.only(Cancelled).remaining == 0
+    assert bench.ledger.record("o-1").ended == "cancelled"
+
+
+def test_lowered_to_what_is_filled_an_order_has_its_end() -> None:
+    bench = changing(totalQuantity=60).say(executed("e1", shares=60))
+    bench.say(opened("Filled", terms={**LISTED, "totalQuantity": 60}, quantity=60))
+    assert [kind for kind in bench.kinds if kind in ("Replaced", "Cancelled")] == ["Replaced", "Cancelled"]
+    assert bench.only(Cancelled).filled == 60
+
+
+@pytest.mark.parametrize(("end", "how"), ENDINGS)
+def test_ib_s_own_refusal_answers_the_change_of_an_order_that_has_ended(end: Any, how: str) -> None:
+    bench = changing().say(end).wait(2).say(error(104), over(how))
+    assert bench.only(ReplaceFailed).ib_code == 104
+
+
+def test_the_change_of_an_ended_order_is_open_over_a_restart() -> None:
+    again = Bench(journal=changing().say(executed("e1")).journal)
+    assert list(again.ledger.changes_of_ended()) == ["o-1"]
+    again.wait(10_000).say(over("Filled", lmtPrice=9.5))
+    assert again.kinds == ["Replaced"]
+
+
+def test_a_person_s_settlement_answers_the_change_too() -> None:
+    bench = changing()
+    bench._keep(bench.ledger.on_settled("o-1"))
+    assert bench.kinds == ["ReplaceFailed"]
 
 
 def test_nothing_is_changed_that_ib_has_not_confirmed_on_this_connection() -> None:
