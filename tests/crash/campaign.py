@@ -130,6 +130,10 @@ class Load:
             self._resting[order_id] = 0
         if self._accepted and self.draw.random() < 0.4:
             self._change(self.draw.choice(self._accepted))
+        if self._accepted and self.draw.random() < 0.15:
+            # One that works: most of those that are cancelled at once never leave the breaker.
+            working = self._accepted.pop(self.draw.randrange(len(self._accepted)))
+            self._uncancelled[working] = self.program.cancel(working)
         if self.draw.random() < 0.2:
             question = {"v": 1, "kind": "request", "op": "status", "id": 1}
             with contextlib.suppress(zmq.ZMQError):
