@@ -491,3 +491,38 @@ def test_a_change_that_never_arrived_is_proven_by_two_rounds() -> None:
         assert it.engine.ledger.record("o-1").ended == ""
 
     play(story, speed=20, changes=1)
+
+
+@pytest.mark.parametrize("missed", [0, 1])
+def test_a_change_that_ib_took_unheard_before_the_order_filled_was_done(missed: int) -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("swallow", on="modify", booked=True)
+        it.engine.replace(replace_of("o-1", totalQuantity=40, lmtPrice=150.5))
+        await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
+        # Only the list of what is over shows its terms now, and not yet if it was asked for a moment before.
+        it.arm("omit", message="openOrder", count=1000)
+        if missed:
+            it.arm("omit", message="completedOrder", count=missed)
+        it.sell_off()
+        await it.tells("o-1", "Replaced")
+        await it.tells("o-1", "Cancelled")
+        assert it.filled("o-1") == 40
+        assert it.facts("o-1", "ReplaceFailed") == []
+
+    play(story, speed=20, changes=1)
+
+
+def test_whether_a_change_was_done_is_not_said_of_an_order_that_ib_does_not_list_at_its_end() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("swallow", on="modify", booked=True)
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
+        for message in ("openOrder", "completedOrder"):
+            it.arm("omit", message=message, count=1000)
+        it.sell_off()
+        await it.tells("o-1", "ReplaceFailed")
+        assert "does not say" in it.facts("o-1", "ReplaceFailed")[0].reason
+
+    play(story, speed=20, changes=1)
