@@ -190,6 +190,7 @@ class OrderExecutionEngine:
         """
         orders = (order, *legs)
         records = [self._new_record(each, order) for each in orders]
+        records[0].legs = len(legs)
         try:
             for record in records:
                 record.ib_order_id = self.connection.take_order_id()
@@ -417,7 +418,8 @@ class OrderExecutionEngine:
         self._rounds.on_round(self._clock(), undisturbed_since)
         for order_id, since in self.ledger.doubts().items():
             record = self.ledger.record(order_id)
-            if record and self._rounds.settle(since) and self._is_of_today(record):
+            provable = self.ledger.is_provable(order_id)
+            if record and provable and self._rounds.settle(since) and self._is_of_today(record):
                 self._take(self.ledger.on_reconciled(order_id))
         self._answer_changes(listed_before)
         self._unheard = self.ledger.unheard_since(undisturbed_since)

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from orderfuse.messages import CancelFailed, NotPlaced, Rejected, Tripped, Written
-from services.executor.outcomes import Meaning, for_system
+from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
 from services.executor.reports import (
     CommissionReport,
@@ -260,7 +260,7 @@ class Ledger:
         effects = Effects()
         for story in list(self._stories.values()):
             if story.record.cancel_sent and not story.record.ended:
-                story.record.cancel_sent = False
+                story.record.cancel_sent = story.record.denied = False
                 effects.keep(story.record)
                 self._settle(story)
         return effects
@@ -330,8 +330,22 @@ class Ledger:
 
     # -- brackets -----------------------------------------------------------------------------------------
 
+    def is_provable(self, order_id: str) -> bool:
+        """Whether IB's lists can show that it does not have this order.
+
+        TWS holds back what comes without the last leg of its bracket, lists it nowhere (ib_insync issues 346, 416),
+        and a person can still transmit it. So a parent is asked about by its cancel, and its legs go by it.
+        """
+        story = self._find(order_id=order_id)
+        if story is None or not (story.record.legs or story.record.parent):
+            return True
+        if story.record.legs:
+            return story.record.denied
+        parent = self._find(order_id=story.record.parent)
+        return parent is None or parent.record.accepted or bool(parent.record.ended)
+
     def broken_brackets(self) -> list[str]:
-        """What to cancel where IB has a part of a bracket, and of another nobody knows: its parent, or what is seen."""
+        """What to cancel where IB does not list a whole bracket: its parent, or what is seen if the parent is not."""
         cancel: dict[str, None] = {}
         for story in self._stories.values():
             record = story.record
@@ -341,11 +355,14 @@ class Ledger:
             unit = [parent, *self._living_legs(record.parent)] if parent else []
             living = [each for each in unit if not each.record.ended]
             seen = [each for each in living if each.record.accepted]
-            if not seen or len(seen) == len(living):
+            if len(seen) == len(living):
                 continue
             if parent in seen:
                 # A parent with fills would take along the legs that protect them.
                 seen = [] if parent and parent.filled and len(seen) > 1 else [parent]
+            elif not seen and parent in living:
+                # Nothing of it is listed, and all of it may be held back.
+                seen = [parent]
             cancel.update({each.record.order_id: None for each in seen if each and not each.record.cancel_asked})
         return list(cancel)
 
@@ -395,6 +412,11 @@ class Ledger:
         if story:
             self._answered(story, effects)
             before = story.record.ended
+            if self._is_denial(story, report):
+                story.record.denied = True
+                effects.keep(story.record)
+                effects.notes.append(f"{story.record.order_id}: IB has no such order ({report.code})")
+                return
             verdict = story.on_error(report, effects)
             self._see_leg(story, before, effects)
             if verdict.meaning is Meaning.DOUBT:
@@ -407,6 +429,12 @@ class Ledger:
         if not verdict.known and report.code not in self._codes_told:
             self._codes_told.add(report.code)
             effects.notes.append(f"IB's code {report.code} is in no table: {report.text}")
+
+    def _is_denial(self, story: Story, report: ErrorReport) -> bool:
+        """Whether this answers the cancel of an order that is in doubt already."""
+        record = story.record
+        in_doubt = record.order_id in self._doubts and not record.accepted
+        return report.code in NO_SUCH_ORDER and record.cancel_sent and in_doubt
 
     def _answered(self, story: Story, effects: Effects) -> None:
         story.heard_at = self._now

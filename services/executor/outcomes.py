@@ -130,6 +130,9 @@ CANCEL: dict[int, Verdict] = {
     **_rows(_CANCEL_FAILED, 104, 134, 135, 136, 161, 321, 512, 515, 2102, 10147, 10148),
 }
 
+# The answers to a cancel that say that IB holds no order under this id, not even one that it lists nowhere.
+NO_SUCH_ORDER = frozenset({135, 10147})
+
 # For reports about no order: requests of ours, and the system.
 SYSTEM: dict[int, Verdict] = {
     **_rows(_DISCONNECTED, 1100, 2110),

@@ -34,6 +34,8 @@ class OrderRecord:
         answered: IB has said anything about it.
         counted: the outcome that the circuits have got; a success after a failure never counts.
         cancel_asked, cancel_sent: somebody wants it cancelled; the cancel has left for IB.
+        legs: how many orders of a bracket were written behind this one, its parent.
+        denied: IB has answered its cancel, over this connection, with having no such order.
     """
 
     order_id: str
@@ -55,6 +57,8 @@ class OrderRecord:
     cancel_request_id: str | None = None
     # The parent, of a bracket's leg.
     parent: str = ""
+    legs: int = 0
+    denied: bool = False
     revision: int = 0
     change: Change | None = None
 

@@ -199,3 +199,11 @@ def test_a_replace_whose_order_has_ended_is_asked_about_too_and_gets_its_answer(
     assert r.last("o-1")["kind"] == "replace_failed"
     assert r.stage.core.orders == {}
     assert r.stage.core.out == set()
+
+
+def test_an_executor_that_says_no_twice_is_heard_once():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    for _ in range(2):
+        r.executor.tell(ReplaceFailed(**ids(), request_id="r-1", reason="the lease ran out"), "neutral")
+    assert r.kinds("o-1").count("replace_failed") == 1

@@ -701,7 +701,7 @@ def test_ended_orders_are_bounded_whatever_the_rate(monkeypatch: pytest.MonkeyPa
 
 def with_legs(journal: Journal | None = None) -> Bench:
     """`o-1` is the parent; the ids at IB of its legs `t` and `s` are 2 and 3."""
-    bench = Bench(journal=journal)
+    bench = Bench(journal=journal, **({} if journal else {"legs": 2}))
     if journal is None:
         for leg in ("t", "s"):
             bench.write(leg, parent="o-1")
@@ -766,9 +766,48 @@ def test_legs_that_ib_has_without_their_parent_are_cancelled_themselves() -> Non
     assert with_legs(before.journal).ledger.broken_brackets() == ["t"]
 
 
-def test_a_bracket_that_ib_has_whole_or_not_at_all_is_left_alone() -> None:
+def test_a_bracket_that_ib_has_whole_is_left_alone() -> None:
     assert with_legs(works(with_legs(), "t", "s").journal).ledger.broken_brackets() == []
-    assert with_legs(with_legs().journal).ledger.broken_brackets() == []
+
+
+def unseen() -> Bench:
+    """After a crash nothing of the bracket is listed: it may be held back. Its cancel has left."""
+    bench = with_legs(with_legs().journal)
+    assert bench.ledger.broken_brackets() == ["o-1"]
+    bench._keep(bench.ledger.on_cancel_asked("o-1", None))
+    bench._keep(bench.ledger.on_cancel_sent("o-1"))
+    return bench
+
+
+def provable(bench: Bench) -> list[str]:
+    return [order_id for order_id in ("o-1", "t", "s") if bench.ledger.is_provable(order_id)]
+
+
+def test_a_bracket_that_ib_may_hold_back_is_not_called_not_placed_by_lists_alone() -> None:
+    assert provable(unseen()) == []
+    assert provable(with_legs().say(status("Submitted"))) == ["t", "s"], "all of it is transmitted"
+
+
+@pytest.mark.parametrize("code", [135, 10147])
+def test_ib_s_word_that_it_has_no_such_order_makes_the_parent_provable_and_then_its_legs(code: int) -> None:
+    bench = unseen().say(error(code))
+    assert bench.kinds == [], "no new doubt"
+    assert provable(bench) == ["o-1"]
+    bench._keep(bench.ledger.on_reconciled("o-1"))
+    assert provable(bench) == ["o-1", "t", "s"]
+
+
+def test_a_parent_that_was_held_back_ends_as_cancelled_and_its_legs_are_provable() -> None:
+    bench = unseen().say(status("Cancelled"))
+    assert bench.only(Cancelled).filled == 0
+    assert provable(bench) == ["t", "s"]
+
+
+def test_what_ib_said_over_an_earlier_connection_proves_nothing() -> None:
+    bench = unseen().say(error(10147))
+    bench._keep(bench.ledger.on_new_connection())
+    assert provable(bench) == []
+    assert cancels(bench) == ["o-1"]
 
 
 def test_a_broken_bracket_whose_parent_has_fills_keeps_the_leg_that_protects_them() -> None:
