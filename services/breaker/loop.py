@@ -20,9 +20,7 @@ from orderfuse.messages import (
     FromExecutor,
     Heartbeat,
     OrdersRequest,
-    Place,
     Replace,
-    ReplaceOrder,
     ReportRequest,
     ResetRequest,
     ResolveRequest,
@@ -35,6 +33,7 @@ from services.breaker.batch import Batch
 from services.breaker.journal import Journal, JournalError
 from services.breaker.narrator import Narrator
 from services.breaker.queries import answer_events, answer_orders
+from services.breaker.replacing import must_arrive
 from services.breaker.stage import Stage
 from services.crash_points import reach
 
@@ -270,7 +269,7 @@ class BreakerLoop:
         """Send a batch; returns the orders that could not be handed over."""
         undelivered: list[str] = []
         for letter in batch.letters:
-            is_order = isinstance(letter.message, Place | ReplaceOrder)
+            is_order = must_arrive(letter.message)
             if is_order and not saved:
                 undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
                 continue

@@ -40,11 +40,11 @@ class Narrator:
         if fields["reason"]:
             words += f" ({fields['reason']})"
         if conditions:
-            words += f"; waits for: {', '.join(conditions)}"
+            words += f"; no order passes while these hold: {', '.join(conditions)}"
         if fields["retry_at"]:
             words += f"; retries at {fields['retry_at']}"
         elif latched:
-            words += "; a person must reset it (orderfuse reset)"
+            words += "; nothing passes until a person resets it: orderfuse reset"
         log = logger.info if state == "CLOSED" else logger.warning
         log("{}", words)
 
@@ -55,7 +55,7 @@ class Narrator:
             # Fills move both numbers; the difference is the news.
             if con_id not in before or abs(before[con_id][1] - difference) >= DUST:
                 logger.warning(
-                    "drift: {} ({}): IB holds {:g}, the fills make {:g}",
+                    "drift: {} ({}): IB holds {:g}, the fills make {:g}: traded by others, or fills are missing here",
                     *(each.symbol, con_id, each.actual, each.expected),
                 )
         for con_id in before.keys() - self._drift.keys():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orderfuse.ibfields import TERMS, InvalidFields, check_order
-from orderfuse.messages import Outcome, Replace, Replaced, ReplaceFailed, ReplaceOrder
+from orderfuse.messages import Message, Outcome, Place, Replace, Replaced, ReplaceFailed, ReplaceOrder
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.intake import Intake
 from services.breaker.orders import Change, OrderRecord
@@ -178,6 +178,14 @@ def ask_again(core: Core) -> None:
     for record in core.orders.values():
         if record.change is not None:
             core.send(_message(record, record.change, NO_FENCE, 1))
+
+
+def must_arrive(message: Message) -> bool:
+    """Whether something has to be decided anew if this could not be handed over.
+
+    A question about a replace of before only asks: that it did not arrive says nothing of the change.
+    """
+    return isinstance(message, Place) or (isinstance(message, ReplaceOrder) and message.fence != NO_FENCE)
 
 
 def fail(core: Core, record: OrderRecord, reason: str) -> None:

@@ -559,11 +559,12 @@ class IBConnectionManager:
         match for_system(report.code, report.text).meaning:
             case Meaning.DISCONNECTED:
                 if self._ib_behind:
-                    logger.warning("IB is not behind the gateway: {} {}", report.code, report.text)
+                    said = f"{report.code} {report.text}"
+                    logger.warning("the gateway has lost IB, no order passes until it is back: {}", said)
                 self._ib_behind = self._reconciled = self._planned = False
                 self._detail = f"IB is not behind the gateway: {report.code}"
             case Meaning.RESTORED:
-                logger.info("IB is behind the gateway again: {} {}", report.code, report.text)
+                logger.info("IB is back, orders and fills are looked up first: {} {}", report.code, report.text)
                 self._ib_behind = True
                 self._undisturbed_since = self.clock()
                 self._reconciled = False

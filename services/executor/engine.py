@@ -249,7 +249,7 @@ class OrderExecutionEngine:
         try:
             self.connection.place(record.ib_order_id, order.contract, order.order, record.order_id, **bracket)
         except Exception as error:  # noqa: BLE001 - ib_insync builds the whole message before it writes a byte
-            logger.error("{}: could not be written: {!r}", record.order_id, error)
+            logger.error("{}: nothing went to IB, it could not be written: {!r}", record.order_id, error)
             return _undelivered(record, f"it could not be written: {error}")
         reach("executor.order.written")
         return None
@@ -294,7 +294,7 @@ class OrderExecutionEngine:
 
     def cancel(self, order_id: str, request_id: str | None) -> None:
         """Cancel an order at IB, now or as soon as it can be sent."""
-        logger.info("{}: cancel asked for (request {})", order_id, request_id or "of the breaker")
+        logger.info("{}: cancel asked for (request {})", order_id, request_id or "of orderfuse itself")
         self._take(self.ledger.on_cancel_asked(order_id, request_id))
         self._send_cancels()
         self._save()
@@ -411,7 +411,7 @@ class OrderExecutionEngine:
             self._last_connection = undisturbed_since
             self._take(self.ledger.on_new_connection())
             for order_id in self.ledger.broken_brackets():
-                logger.error("{}: IB does not have its whole bracket; it is cancelled", order_id)
+                logger.error("{}: IB does not list its whole bracket; it is cancelled", order_id)
                 self._take(self.ledger.on_cancel_asked(order_id, None))
         # A round that was under way when an order ended may not show it; the one after that round does.
         listed_before = self._rounds.last

@@ -305,7 +305,7 @@ class ExecutorLoop:
         try:
             rows = self._journal.feedback_after(self._resend_from, RESEND_CHUNK)
         except JournalError as error:
-            logger.error("feedback cannot be sent again: {}", error)
+            logger.error("the breaker waits for facts that cannot be read from the disk: {}", error)
             return
         for seq, payload in rows:
             self._send_feedback(seq, payload)

@@ -82,7 +82,8 @@ def log_fact(fact: Fact, outcome: Outcome | None) -> None:  # noqa: C901 - a tab
         case Written() | Working():
             return
         case Tripped():
-            logger.critical("trip: IB said {} {}", fact.ib_code, fact.reason)
+            said = f"IB said {fact.ib_code}: {fact.reason}" if fact.ib_code else fact.reason
+            logger.critical("everything stops until a person resets it: {}", said)
         case Accepted():
             logger.info("{}: accepted by IB ({}), permanent id {}", fact.order_id, fact.status, fact.perm_id)
         case Filled():
@@ -92,14 +93,21 @@ def log_fact(fact: Fact, outcome: Outcome | None) -> None:  # noqa: C901 - a tab
         case Commission():
             logger.info("{}: commission {:g} {}", fact.order_id, fact.commission, fact.currency)
         case Rejected():
-            logger.warning("{}: rejected by IB: {} {} ({})", fact.order_id, fact.ib_code, fact.reason, outcome)
-        case Cancelled() | CancelFailed() | NotPlaced() | Invalid():
-            logger.info("{}: {}: {}", fact.order_id, type(fact).__name__, fact.reason)
+            counts = "; counts as a failure" if outcome in ("failure", "malformed") else ""
+            logger.warning("{}: rejected by IB: {} {}{}", fact.order_id, fact.ib_code or "", fact.reason, counts)
+        case Cancelled():
+            logger.info("{}: cancelled, {:g} filled before it: {}", fact.order_id, fact.filled, fact.reason)
+        case CancelFailed():
+            logger.warning("{}: not cancelled: {} {}", fact.order_id, fact.ib_code or "", fact.reason)
+        case NotPlaced():
+            logger.warning("{}: not placed, IB never had it ({}): {}", fact.order_id, fact.code, fact.reason)
+        case Invalid():
+            logger.warning("{}: invalid, nothing went to IB: {}", fact.order_id, fact.reason)
         case Replaced():
             logger.info("{}: changed as request {} asked", fact.order_id, fact.request_id)
         case ReplaceFailed():
             logger.warning("{}: not changed: {} {}; it is as it was", fact.order_id, fact.ib_code or "", fact.reason)
         case Expired():
-            logger.info("{}: expired after {} ms", fact.order_id, fact.age_ms)
+            logger.info("{}: {} ms old at its turn, not sent", fact.order_id, fact.age_ms)
         case Unknown():
-            logger.warning("{}: unknown whether IB has it", fact.order_id)
+            logger.warning("{}: unknown whether IB has it; it is being looked up, do not send it again", fact.order_id)

@@ -72,11 +72,11 @@ class Lines:
         if now.reason:
             text += f": {now.reason}"
         if now.conditions:
-            text += f"; waits for {', '.join(now.conditions)}"
+            text += f"; no order passes while these hold: {', '.join(now.conditions)}"
         if now.retry_at:
             text += f"; retries at {now.retry_at}"
         elif now.latched:
-            text += "; a person must reset it: orderfuse reset"
+            text += "; nothing passes until a person resets it: orderfuse reset"
         yield "INFO" if now.state == "CLOSED" and not now.conditions else "WARNING", text
 
 
@@ -101,7 +101,7 @@ def _order_line(event: AnyOrderEvent) -> Line | None:  # noqa: C901 - a table of
         case Blocked():
             return "WARNING", f"blocked ({event.code}): {event.reason}"
         case Expired():
-            return "WARNING", f"expired at {event.age_ms} ms"
+            return "WARNING", f"expired: {event.age_ms} ms old at its turn, not sent"
         case Invalid():
             return "WARNING", f"invalid: {event.reason}"
         case Cancelled():
@@ -111,7 +111,7 @@ def _order_line(event: AnyOrderEvent) -> Line | None:  # noqa: C901 - a table of
         case NotPlaced():
             return "WARNING", f"not placed ({event.code}){f': {event.reason}' if event.reason else ''}"
         case Unknown():
-            return "ERROR", "unknown: no answer in time, IB may have it; being reconciled"
+            return "ERROR", "unknown: no answer in time, IB may have it; it is being looked up, do not send it again"
         case CancelFailed():
             return "WARNING", f"not cancelled by IB ({event.ib_code}): {event.reason}"
         case ReplaceFailed():
@@ -131,11 +131,12 @@ def _heard(heard: Heard) -> Iterator[Line]:
     connected = "connected" if gateway.get("connected") else "not connected"
     yield "INFO", f"a breaker is there; executor {present}, gateway {connected}"
     if status.get("unknown"):
-        yield "ERROR", f"unknown orders: {', '.join(map(str, status['unknown']))}; IB may have them"
+        ids = ", ".join(map(str, status["unknown"]))
+        yield "ERROR", f"unknown orders: {ids}; IB may have them: look them up in TWS, then orderfuse resolve"
 
 
 def _gap(topic: str, gap: Gap) -> Iterator[Line]:
     if gap.missing:
-        yield "ERROR", f"{topic} events after {gap.after_seq} are lost, also in the journal"
+        yield "ERROR", f"{topic} events after {gap.after_seq} are lost, also in the journal: look with orderfuse orders"
     else:
         yield "INFO", f"{topic} {gap.replayed} events after {gap.after_seq} come from the journal"

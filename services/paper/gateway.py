@@ -84,6 +84,7 @@ class PaperGateway:
         )
         self.desk.after_order = self.run_due
         self._state = StateFile(state_path, self.exchange) if state_path else None
+        self._unsaved = ""
         self._scenario = scenario
         self._clock = clock
         self._messages_per_second = messages_per_second
@@ -187,8 +188,13 @@ class PaperGateway:
             try:
                 self._state.save()
             except OSError as error:
-                logger.error("the state file cannot be written, so nobody is told anything: {}", error)
+                if self._unsaved != str(error):
+                    logger.error("the state file cannot be written, so nobody is told anything: {}", error)
+                self._unsaved = str(error)
                 return False
+            if self._unsaved:
+                logger.info("the state file can be written again")
+                self._unsaved = ""
         return True
 
     def rewrite_state(self) -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from orderfuse.messages import Cancelled, Filled, Replaced, ReplaceFailed, ReplaceOrder
+from services.breaker.replacing import must_arrive
 from tests.breaker.harness import BUY, open_by_rejections, trading, wall_ns_of
 
 
@@ -186,6 +187,8 @@ def test_after_a_rejoin_the_executor_is_asked_what_became_of_it_and_nothing_is_s
     r.executor.join(known=["o-1"])
     first, again = r.sent(ReplaceOrder)
     assert again.fence < 0 < first.fence, "a fence that never holds"
+    assert must_arrive(first)
+    assert not must_arrive(again), "that a question did not arrive says nothing of the change"
     assert again.revision == first.revision
 
 

@@ -142,7 +142,10 @@ def _changes_without_end(events: list[dict[str, Any]]) -> set[str]:
 
 def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book: Book) -> list[str]:
     answers = Counter(event["request_id"] for event in events if event["kind"] in ("replaced", "replace_failed"))
-    found = [f"{order_id}: change {at} was answered {times} times" for at, times in answers.items() if times > 1]
+    kinds = [event["kind"] for event in events]
+    found = [
+        f"{order_id}: change {at} was answered {times} times: {kinds}" for at, times in answers.items() if times > 1
+    ]
     if order_id in heard.unknown:
         return found
     found += [f"{order_id}: nobody was told what became of change {at}" for at in _changes_without_end(events)]

@@ -53,7 +53,7 @@ def test_a_change_of_state_is_one_line_with_before_and_after_reason_and_retry() 
 
 def test_a_latched_circuit_says_who_can_end_it() -> None:
     (line,) = told(state(state="OPEN", latched=True, reason="stop"))
-    assert line == ("WARNING", "system: OPEN, latched: stop; a person must reset it: orderfuse reset")
+    assert line == ("WARNING", "system: OPEN, latched: stop; nothing passes until a person resets it: orderfuse reset")
 
 
 def test_the_same_state_again_and_a_count_are_no_news() -> None:
@@ -66,7 +66,9 @@ def test_a_strategys_circuit_is_no_news_until_it_is_not_as_it_should_be() -> Non
 
 
 def test_conditions_are_named_and_no_good_news() -> None:
-    assert told(state(conditions=["margin_low"])) == [("WARNING", "system: CLOSED; waits for margin_low")]
+    assert told(state(conditions=["margin_low"])) == [
+        ("WARNING", "system: CLOSED; no order passes while these hold: margin_low")
+    ]
 
 
 OUTCOMES = [
@@ -93,12 +95,15 @@ OUTCOMES = [
         ),
         ("WARNING", "s o-1 blocked (circuit_open): open"),
     ),
-    (Expired(**ABOUT, age_ms=5001), ("WARNING", "s o-1 expired at 5001 ms")),
+    (Expired(**ABOUT, age_ms=5001), ("WARNING", "s o-1 expired: 5001 ms old at its turn, not sent")),
     (Invalid(**ABOUT, reason="order.tif"), ("WARNING", "s o-1 invalid: order.tif")),
     (Cancelled(**ABOUT, filled=1, remaining=9, reason="x"), ("INFO", "s o-1 cancelled: 1 filled, 9 not; x")),
     (Rejected(**ABOUT, ib_code=201, reason="no"), ("WARNING", "s o-1 rejected by IB (201): no")),
     (NotPlaced(**ABOUT, code="fenced"), ("WARNING", "s o-1 not placed (fenced)")),
-    (Unknown(**ABOUT), ("ERROR", "s o-1 unknown: no answer in time, IB may have it; being reconciled")),
+    (
+        Unknown(**ABOUT),
+        ("ERROR", "s o-1 unknown: no answer in time, IB may have it; it is being looked up, do not send it again"),
+    ),
     (
         CancelFailed(**ABOUT, request_id=None, ib_code=10148, reason="done"),
         ("WARNING", "s o-1 not cancelled by IB (10148): done"),
@@ -134,7 +139,7 @@ def test_orders_that_are_unknown_are_named_when_a_breaker_is_found() -> None:
     status = {"executor": {"present": True}, "gateway": {"connected": False}, "unknown": ["o-7"]}
     assert told(Heard(status)) == [
         ("INFO", "a breaker is there; executor present, gateway not connected"),
-        ("ERROR", "unknown orders: o-7; IB may have them"),
+        ("ERROR", "unknown orders: o-7; IB may have them: look them up in TWS, then orderfuse resolve"),
     ]
     assert len(told(Heard(None))) == 1
 
@@ -146,7 +151,7 @@ def test_the_process_waits_for_a_breaker_and_outlives_it(home: Path, settings: S
         with WireBreaker(settings) as breaker:
             monitor.wait_for("a breaker is there")
             breaker.tell(Expired(**ABOUT, age_ms=5001))
-            monitor.wait_for("s o-1 expired at 5001 ms")
+            monitor.wait_for("s o-1 expired: 5001 ms old at its turn, not sent")
         monitor.wait_for("no breaker is heard")
         assert monitor.stop(number) == 0
         assert monitor.said("no breaker is heard") == 2
