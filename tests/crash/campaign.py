@@ -240,12 +240,13 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool) -> Resu
     began = time.monotonic()
     while True:
         load.hear(0.2)
-        # The book first: what it has by now must be told when the events are read.
+        # What the book has by now must be told when the events are read; it must not have moved meanwhile.
         book = oracle.read_book(pipeline)
         told, unknown = _history(load.program), set(load.program.request("status")["unknown"])
         heard = oracle.Heard(load.ids, load.replaces, told, unknown)
         secs = time.monotonic() - began
-        over = secs > SETTLE_SECS or not (load.undecided or oracle.still_open(heard, book))
+        moved = oracle.read_book(pipeline) != book
+        over = secs > SETTLE_SECS or not (moved or load.undecided or oracle.still_open(heard, book))
         proven = secs > PROOF_SECS or not (case.patient and unknown)
         if over and proven:
             break

@@ -526,3 +526,46 @@ def test_whether_a_change_was_done_is_not_said_of_an_order_that_ib_does_not_list
         assert "does not say" in it.facts("o-1", "ReplaceFailed")[0].reason
 
     play(story, speed=20, changes=1)
+
+
+# -- brackets that IB may hold back -----------------------------------------------------------------------
+
+
+def bracket_without_its_last_leg(it: Play) -> None:
+    it.arm("swallow", order_ref="leg")
+    parent, leg = (it.engine.check(submit(order_id, order=LIMIT)) for order_id in ("parent", "leg"))
+    assert it.engine.write(parent, legs=[leg]) is None
+
+
+def test_a_parent_that_ib_holds_back_and_lists_nowhere_is_cancelled() -> None:
+    async def story(it: Play) -> None:
+        bracket_without_its_last_leg(it)
+        await it.tells("parent", "Cancelled")
+        await it.tells("leg", "NotPlaced")
+        assert it.facts("parent", "NotPlaced") == []
+
+    play(story, speed=20)
+
+
+def test_a_parent_that_never_arrived_is_proven_by_ib_s_answer_to_its_cancel() -> None:
+    async def story(it: Play) -> None:
+        it.arm("swallow", order_ref="parent")
+        bracket_without_its_last_leg(it)
+        await it.tells("parent", "NotPlaced")
+        await it.tells("leg", "NotPlaced")
+
+    play(story, speed=20)
+
+
+def test_without_an_answer_to_its_cancel_a_bracket_stays_unknown() -> None:
+    async def story(it: Play) -> None:
+        it.arm("swallow", on="cancel", order_ref="parent", count=1000)
+        bracket_without_its_last_leg(it)
+        # What proves that this one was not placed proves nothing of the bracket.
+        it.arm("swallow", order_ref="alone")
+        it.write("alone")
+        await it.tells("alone", "NotPlaced")
+        assert it.facts("parent", "NotPlaced") == it.facts("leg", "NotPlaced") == []
+        assert set(it.engine.ledger.in_doubt()) == {"parent", "leg"}
+
+    play(story, speed=20)
