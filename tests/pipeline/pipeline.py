@@ -128,9 +128,12 @@ def running(*names: str, **settings: str) -> Iterator[Pipeline]:
         pipeline.start(*names)
         yield pipeline
     finally:
-        for name in ("paper", "executor", "breaker", "monitor", "strategy"):
-            sys.stdout.write(f"--- {name}\n{pipeline.log(name)}")
-        pipeline.stop()
+        try:
+            for name in ("paper", "executor", "breaker", "monitor", "strategy"):
+                sys.stdout.write(f"--- {name}\n{pipeline.log(name)}")
+        finally:
+            # Also if whoever read the output is gone.
+            pipeline.stop()
 
 
 def free_port() -> int:
