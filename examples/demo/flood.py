@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,8 +42,7 @@ class Flood:
         """
         # Its subscription: whoever publishes before it publishes to nobody.
         self._orders.recv()
-        run = uuid.uuid4().hex[:8]
-        order_ids = [f"{STRATEGY_ID}-{run}-{number:03}" for number in range(1, count + 1)]
+        order_ids = [f"{STRATEGY_ID}-{number:03}" for number in range(1, count + 1)]
         for order_id in order_ids:
             message = Submit(
                 order_id=order_id,

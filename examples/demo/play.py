@@ -17,7 +17,7 @@ import zmq
 from examples.demo.incident import Incident
 from examples.demo.pipeline import Pipeline
 from examples.demo.scene import NotSeen, Scene
-from examples.demo.teller import Teller
+from examples.demo.teller import READING_S, Teller
 from orderfuse import OrderError, SettingsError, load_settings
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -25,8 +25,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Short timers, so that a person need not wait. What is not named here has the product's own default.
 SETTINGS = {
-    # Long enough for a busy machine to send step 5's orders before it is over; 300 s by default.
-    "ORDERFUSE_BREAKER__OPEN_TIMEOUT_SECS": "4",
+    # Two pauses for reading pass before step 5 sends its orders; as long again is for a busy machine.
+    "ORDERFUSE_BREAKER__OPEN_TIMEOUT_SECS": str(4 * READING_S),
     # The limit of 50 orders a second for a strategy would stop step 9's flood before any person could.
     "ORDERFUSE_BREAKER__MAX_ORDERS_PER_SECOND": "1000",
 }

@@ -21,10 +21,9 @@ STRATEGY_ID = "demo"
 ACCOUNT = "DU0000000"
 CONTRACT = {"secType": "STK", "symbol": "AAPL", "exchange": "SMART", "currency": "USD"}
 ORDER = {"action": "BUY", "orderType": "MKT", "totalQuantity": 10}
-# Anything takes milliseconds, the start of the processes a few seconds; this long means that it does not happen.
+# Anything takes milliseconds; this long means that it does not happen.
 DEADLINE_S = 10.0
 
-T = TypeVar("T")
 E = TypeVar("E", Filled, Rejected)
 
 
@@ -59,21 +58,21 @@ class Scene:
         self.bus.close()
         self.client.close()
 
-    def wait(self, holds: Callable[[], T], expected: str, seen: Callable[[], object]) -> T:
-        """Follow the bus until `holds` returns something true, and return that.
+    def wait(
+        self, holds: Callable[[], bool], expected: str, seen: Callable[[], object], secs: float = DEADLINE_S
+    ) -> None:
+        """Follow the bus until `holds` is true.
 
         Raises:
             NotSeen: it did not within the deadline, or a process has ended.
         """
-        deadline = time.monotonic() + DEADLINE_S
-        while True:
-            self.bus.read(0.005)
-            if result := holds():
-                return result
+        deadline = time.monotonic() + secs
+        while not holds():
             if self.pipeline.ended() or time.monotonic() > deadline:
-                raise NotSeen(f"{expected} within {DEADLINE_S:g} s", str(seen()))
+                raise NotSeen(f"{expected} within {secs:g} s", str(seen()))
+            self.bus.read(0.005)
 
-    def wait_state(self, wanted: str, *scopes: str) -> None:
+    def wait_state(self, wanted: str, *scopes: str, secs: float = DEADLINE_S) -> None:
         """Wait until the circuits of these scopes are in this state."""
 
         def seen() -> str:
@@ -84,6 +83,7 @@ class Scene:
             lambda: all(self.bus.state(scope) == wanted for scope in scopes),
             f"{' and '.join(scopes)} to be {wanted}",
             seen,
+            secs,
         )
 
     def trade(self, wanted: type[E]) -> tuple[OrderHandle, E]:

@@ -7,10 +7,13 @@ import time
 
 from rich.console import Console
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 # For a person to read what a step has shown.
 READING_S = 2.0
+# Room for a time such as "12.345 s".
+LEFT_WIDTH = 9
 COLOURS = {"CLOSED": "green", "OPEN": "bold red", "HALF_OPEN": "yellow"}
 
 
@@ -39,14 +42,14 @@ class Teller:
 
     def fact(self, text: str, *, at_ns: int | None = None) -> None:
         """Something that happened at this time of the wall clock; default: now."""
-        line = Text(f"{self._elapsed_s(time.time_ns() if at_ns is None else at_ns):7.3f} s  {text}")
+        line = Text(text)
         for state, style in COLOURS.items():
-            line.highlight_regex(rf"(?<![\w]){state}(?![\w])", style)
-        self._console.print(line)
+            line.highlight_regex(rf"\b{state}\b", style)
+        self._row(f"{self._elapsed_s(time.time_ns() if at_ns is None else at_ns):.3f} s", line)
 
     def count(self, number: int, what: str) -> None:
         """A number, and what it counts."""
-        self._print(f"{number:9}  {what}")
+        self._row(str(number), Text(what))
 
     def command(self, line: str, answer: str) -> None:
         """A command as a person would type it, and what it printed."""
@@ -59,6 +62,13 @@ class Teller:
         self._print(f"Notice: {text}", style="italic", indent=2)
         if self._for_a_person:
             time.sleep(READING_S)
+
+    def _row(self, left: str, right: Text) -> None:
+        """Print a line whose continuation, on a narrow terminal, stays in its column."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(width=LEFT_WIDTH, justify="right")
+        grid.add_row(left, right)
+        self._console.print(grid)
 
     def _print(self, text: str, *, style: str = "", indent: int = 0) -> None:
         """Print a paragraph."""
