@@ -70,7 +70,7 @@ class Incident:
             self._tell.fact(f"{short(handle.order_id)}  BUY 10 AAPL  filled at {end.avg_price:g}", at_ns=end.at_ns)
         self._check_at_the_wire(sent, each=1)
         self._tell.notice(
-            f"{FEW} orders sent, {FEW} at the wire, each once. The wire is what the gateway recorded, "
+            f"{FEW} orders filled, {FEW} at the wire, each once. The wire is what the gateway recorded, "
             "not what we say of ourselves; every count below is taken there."
         )
 

@@ -26,7 +26,7 @@ class Teller:
         self._console = Console(width=None if self._for_a_person else 200, highlight=False, markup=False)
         self._started_ns = time.time_ns()
         self._print("orderfuse demo: one incident, played by the real processes against a paper gateway.", style="bold")
-        self._print("No account, no network. Seconds count from here.")
+        self._print("No account, and nothing leaves this machine. Seconds count from here.")
 
     def end(self) -> None:
         """Say that everything is over."""
