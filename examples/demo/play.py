@@ -45,7 +45,7 @@ def main(changed: Mapping[str, str] | None = None) -> int:
     try:
         home = Path(tempfile.mkdtemp(prefix="orderfuse-demo-"))
     except OSError as error:
-        return _refuse(f"there is no folder for temporary files: {error}. Set TMPDIR to one")
+        return _refuse(f"there is no folder for temporary files: {error}; set TMPDIR to one")
     keep_logs = False
     try:
         _use_only(_demo_settings(home) | dict(changed or {}))
@@ -53,6 +53,8 @@ def main(changed: Mapping[str, str] | None = None) -> int:
     except StepFailed as failed:
         keep_logs = True
         return _refuse(f"{failed}; the logs are in {home}")
+    except SettingsError as error:
+        return _refuse(f"{error} The demo makes that folder where TMPDIR says")
     except KeyboardInterrupt:
         sys.stderr.write("demo: interrupted; everything that it started has ended\n")
         return INTERRUPTED
@@ -77,14 +79,14 @@ def _play(home: Path) -> None:
 
 
 def _play_steps(pipeline: Pipeline, tell: Teller) -> None:
-    heading = "Settings"
+    heading = "Preparing"
     try:
         with Scene(pipeline, load_settings(), tell) as scene:
             steps = Incident(scene).steps()
             for number, (heading, step) in enumerate(steps, 1):
                 tell.step(number, len(steps), heading)
                 step()
-    except (NotSeen, OrderError, SettingsError, OSError, zmq.ZMQError) as error:
+    except (NotSeen, OrderError, OSError, zmq.ZMQError) as error:
         ended = pipeline.ended()
         raise StepFailed(f"the step '{heading}' did not happen: {error}{ended and f'; {ended}'}") from error
 
