@@ -16,10 +16,11 @@ VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help venv run paper test crash test-clients bench-paper bench-stop bench-executor lint bench clean
+.PHONY: help venv run demo paper test crash test-clients bench-paper bench-stop bench-executor lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
+	@echo "make demo          one incident in half a minute: what orderfuse does when IB begins to reject"
 	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
 	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
@@ -49,6 +50,9 @@ $(STAMP):
 run:
 	@$(MAKE) --no-print-directory venv VENV=.venv
 	@.venv/bin/honcho start
+
+demo: venv
+	@$(BIN)/python -m examples.demo
 
 paper: venv
 	@$(BIN)/python -m services.paper

@@ -1,0 +1,1 @@
+"""What orderfuse looks like in use."""
