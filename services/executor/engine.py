@@ -288,7 +288,9 @@ class OrderExecutionEngine:
         return ""
 
     def refuse_replace(self, message: ReplaceOrder, reason: str) -> None:
-        """Say that a change will never be written."""
+        """Say that a change will never be written; of one that may have been, the ledger tells the truth."""
+        if self.ledger.knows_change(message.order_id, message.revision):
+            return
         ids: dict[str, Any] = {"order_id": message.order_id, "strategy_id": message.strategy_id}
         self.tell(ReplaceFailed(**ids, request_id=message.request_id, reason=reason[:500]), "neutral")
 

@@ -221,6 +221,8 @@ class Ledger:
         """Somebody wants this order cancelled; `cancels_to_send` has it until its cancel has left."""
         effects = Effects()
         story = self._find(order_id=order_id)
+        if story is not None and story.record.ended == "cancelled":
+            return effects  # That has been told, and is what was asked for.
         if story is None or story.record.ended:
             why = f"the order was {story.record.ended}" if story else "the executor never had this order"
             strategy_id = story.record.strategy_id if story else ""

@@ -374,6 +374,14 @@ def test_a_cancel_of_an_order_that_is_over_or_was_never_here_fails() -> None:
     assert bench.ledger.cancels_to_send() == []
 
 
+def test_a_cancel_that_is_asked_for_again_of_a_cancelled_order_has_not_failed() -> None:
+    bench = Bench().say(status("Submitted"))
+    bench._keep(bench.ledger.on_cancel_asked("o-1", "r-1"))
+    bench.say(status("Cancelled"))
+    bench._keep(bench.ledger.on_cancel_asked("o-1", "r-1"))
+    assert bench.kinds[-1] == "Cancelled"
+
+
 # -- whose reports they are -------------------------------------------------------------------------------
 
 

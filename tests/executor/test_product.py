@@ -528,6 +528,20 @@ def test_whether_a_change_was_done_is_not_said_of_an_order_that_ib_does_not_list
     play(story, speed=20, changes=1)
 
 
+def test_a_change_that_may_be_at_ib_is_not_refused_when_it_is_asked_about_again() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("swallow", on="modify", booked=True)
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
+        it.engine.refuse_replace(replace_of("o-1", lmtPrice=150.5), "the order is cancelled")
+        it.gateway.drop_client(7)
+        await it.tells("o-1", "Replaced")
+        assert it.facts("o-1", "ReplaceFailed") == []
+
+    play(story, changes=1)
+
+
 # -- brackets that IB may hold back -----------------------------------------------------------------------
 
 
