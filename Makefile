@@ -16,12 +16,15 @@ VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help venv run demo paper test crash test-clients bench-paper bench-stop bench-executor lint bench clean
+.PHONY: help venv run demo paper test docs record-docs crash test-clients bench-paper bench-stop bench-executor lint \
+	bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
 	@echo "make demo          one incident in half a minute: what orderfuse does when IB begins to reject"
 	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
+	@echo "make docs          the documents as a site, in site/"
+	@echo "make record-docs   run what the documents print, and write down what it says now"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
 	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
 	@echo "make lint          ruff and mypy only"
@@ -65,6 +68,15 @@ lint: venv
 test: lint
 	@$(BIN)/python -m pytest
 
+# Not --quiet: mkdocs does not count what it does not print, and would be strict no more.
+docs: venv
+	@$(BIN)/python docs/generate_settings.py
+	@$(BIN)/mkdocs build
+
+# PAGES="commands.md concepts.md" takes some only.
+record-docs: venv
+	@$(BIN)/python -m tests.docs $(PAGES)
+
 # Other people's clients, two of them under IBKR's licence, in .venv-clients and never beside the project's own.
 test-clients: venv
 	@$(BIN)/python -m tests.clients
@@ -91,4 +103,4 @@ bench:
 	@.venv-bench/bin/python benchmarks/circuit_speed.py
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
