@@ -9,29 +9,44 @@ import zmq
 
 from orderfuse import codec, ibfields, links, messages
 from orderfuse.settings import TABLES, load_settings, setting_names
+from services.breaker import loop
 from services.breaker.conditions import GRACE_NS
 from services.breaker.loop import OPS, ORDER_KINDS
+from services.breaker.operator import ErrorCode
 from services.executor.connection import Timing
 from services.executor.engine import MAX_DRIFT_TOLD
+from tests.breaker.test_settlement import with_unknown
 
 PAGE = (Path(__file__).parent.parent / "docs" / "PROTOCOL.md").read_text()
+BREAKER = Path(loop.__file__).parent
 SOCKETS = {zmq.SUB: "SUB", zmq.PUB: "PUB", zmq.ROUTER: "ROUTER", zmq.PULL: "PULL"}
 
 
-def section(title: str) -> str:
-    """A section of the page, from its heading to the next."""
-    return PAGE.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+def section(title: str, within: str = PAGE) -> str:
+    """A section of the page, from its heading to the next of the same or a higher level."""
+    found = re.search(rf"^(##+) {re.escape(title)}.*?\n(.*?)(?=^##? |^\1 |\Z)", within, re.M | re.S)
+    assert found, f"the page has no section {title!r}"
+    return found[2]
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of each table row but the heading."""
+    """The cells of each table row, headings too."""
     lines = [line for line in text.splitlines() if line.startswith("|") and not set(line) <= set("|- ")]
     return [re.split(r"\s*\|\s*", line[1:-1].strip(" ")) for line in lines]
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Each table of a text, its heading row first."""
+    return [rows(block) for block in re.findall(r"(?:^\|.*\n)+", text, re.M)]
 
 
 def words(text: str) -> set[str]:
     """Everything that the page writes as code."""
     return set(re.findall(r"`([^`]+)`", text))
+
+
+def first_column(table: list[list[str]]) -> set[str]:
+    return set().union(*(words(row[0]) for row in table[1:]))
 
 
 def by_tag(union: Any) -> dict[str, Any]:
@@ -42,58 +57,111 @@ def keys(kind: Any) -> set[str]:
     return set(kind.__struct_encode_fields__)
 
 
+def optional(kind: Any) -> set[str]:
+    """The keys that may be left out."""
+    return {field.encode_name for field in msgspec.structs.fields(kind) if not field.required}
+
+
+def told_optional(text: str) -> set[str]:
+    """The keys behind which a cell says a type with a question mark."""
+    return set(re.findall(r"`(\w+)`[^`,;|]*\?", text))
+
+
+def test_every_key_of_every_message_on_orders_stands_on_the_page() -> None:
+    text = section("orders")
+    for name, kind in ORDER_KINDS.items():
+        table = tables(section(name, text))[0]
+        assert first_column(table) == keys(kind), name
+        told = {key for row in table[1:] if "?" in row[1] for key in words(row[0])}
+        assert told == optional(kind), name
+    assert set(ORDER_KINDS) == set(re.findall(r"^### (\w+)$", text, re.M))
+
+
 def test_every_event_of_an_order_stands_on_the_page_with_its_keys() -> None:
+    common, events, *_ = tables(section("order", section("events")))
     known = by_tag(messages.AnyOrderEvent)
-    told = {}
-    for row in rows(section("events"))[1:]:
-        for kind in words(row[0]):
-            told[kind] = words(row[3])
+    told = {kind: row[3] for row in events[1:] for kind in words(row[0])}
     assert set(told) == set(known)
-    common = keys(messages.OrderEvent)
+    assert first_column(common) == keys(messages.OrderEvent)
     for name, kind in known.items():
-        own = keys(kind) - common
-        missing = {key for key in own if key not in told[name] and not any(w.startswith(f"{key}:") for w in told[name])}
-        assert not missing, f"{name}: {missing}"
+        own = keys(kind) - keys(messages.OrderEvent)
+        assert own == words(told[name]) - {"conflict: true"}, name
+        assert told_optional(told[name]) == optional(kind) & own, name
 
 
-def test_every_key_of_a_submit_stands_on_the_page() -> None:
-    told = set().union(*(words(row[0]) for row in rows(section("orders")) if row[0].startswith("`")))
-    assert told == keys(messages.Submit)
+def test_every_code_of_an_event_stands_on_the_page_and_no_other() -> None:
+    text = section("order", section("events"))
+    for kind, codes in {
+        "blocked": messages.BlockCode,
+        "not_placed": messages.NotPlacedCode,
+        "request_passed": messages.RequestPassedCode,
+        "request_refused": messages.RequestRefusedCode,
+    }.items():
+        table = tables(text.partition(f"Codes of `{kind}`:\n")[2])[0]
+        assert first_column(table) == set(get_args(codes)), kind
 
 
-def test_the_page_names_every_message_on_orders() -> None:
-    assert set(ORDER_KINDS) <= words(section("orders"))
+def test_every_key_of_a_state_and_of_health_stands_on_the_page() -> None:
+    text = section("events")
+    assert first_column(tables(section("state", text))[0]) == keys(messages.State)
+    assert first_column(tables(section("health", text))[0]) == keys(messages.Health)
+
+
+def test_every_cause_of_a_dropped_message_stands_on_the_page() -> None:
+    """The causes are words in the code of the door and of the breaker."""
+    sources = [Path(codec.__file__), *sorted(BREAKER.glob("*.py"))]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    known = set(re.findall(r"(?:_drop|DecodeError)\(\"(\w+)\"", code))
+    known |= set(re.findall(r"return \"(\w+)\", f?\"", Path(codec.__file__).read_text(encoding="utf-8")))
+    known |= {"unknown_kind", "bad_field", "too_many_topics"}
+    assert first_column(tables(section("health", section("events")))[1]) == known
 
 
 def test_every_request_stands_on_the_page_with_its_keys() -> None:
-    told = {next(iter(words(row[0]))): words(row[1]) for row in rows(section("control")) if row[0].startswith("`")}
+    told = {next(iter(words(row[0]))): row[1] for row in requests()}
     assert set(told) == set(OPS)
     for op, kind in OPS.items():
-        own = (
-            {field.encode_name for field in msgspec.structs.fields(kind)}
-            - {"id", "who"}
-            - ({"after"} if op == "events" else set())
-        )
-        named = {word.split(" ")[0] for word in told[op]}
-        assert own <= named, op
+        own = keys(kind) - {"id", "who"}
+        assert own <= words(told[op]), op
+        assert told_optional(told[op]) == optional(kind) & own, op
+    who = next(row for row in tables(section("control"))[0] if row[0] == "`who`")[2]
+    assert {op for op, kind in OPS.items() if "who" in keys(kind)} == set(re.findall(r"trip|reset|report|resolve", who))
 
 
-def test_every_key_of_a_state_stands_on_the_page() -> None:
-    told = {word.split(":")[0] for word in words(section("events"))}
-    assert keys(messages.State) - {"seq", "at_ns"} <= told
+def test_every_code_of_a_refusal_stands_on_the_page() -> None:
+    assert first_column(tables(section("control"))[2]) == set(get_args(ErrorCode))
 
 
-def test_every_key_of_a_drift_and_every_condition_stands_on_the_page() -> None:
-    (reply,) = [row[2] for row in rows(section("control")) if row[0] == "`status`"]
-    assert keys(messages.Drift) | {"account", "drift"} <= words(reply)
-    assert set(GRACE_NS) <= words(section("events"))
+def test_every_key_of_a_reply_stands_on_the_page() -> None:
+    told = {next(iter(words(row[0]))): words(row[2]) for row in requests()}
+    common = first_column(tables(section("control"))[1])
+    rig = with_unknown()
+    replies = {
+        "status": rig.ask("status"),
+        "resolve": rig.ask("resolve", order_id="o-1", reason="seen", **{"as": "cancelled"}),
+        "report": rig.ask("report", what="condition", name="feed", reason="late"),
+        "reset": rig.ask("reset", reason="go"),
+    }
+    rig.ask("trip", reason="stop")
+    rig.wait(1)
+    replies["trip"] = rig.replies["t"]
+    for op, reply in replies.items():
+        assert reply["ok"], op
+        assert set(reply) - common <= told[op], op
+    assert keys(messages.Drift) | {"account"} <= told["status"]
+    for name in ("executor", "gateway"):
+        assert set(replies["status"][name]) <= told["status"]
+
+
+def requests() -> list[list[str]]:
+    """The rows of the table of requests."""
+    return tables(section("control"))[3][1:]
+
+
+def test_every_condition_and_the_numbers_of_drift_stand_on_the_page() -> None:
+    assert set(GRACE_NS) <= words(section("state", section("events")))
     assert f"at most {MAX_DRIFT_TOLD}" in section("control")
     assert f"Every {Timing().positions_every:g} s the executor compares" in section("control")
-
-
-def test_the_codes_of_blocked_and_not_placed_stand_on_the_page() -> None:
-    told = words(section("events"))
-    assert set(get_args(messages.BlockCode)) | set(get_args(messages.NotPlacedCode)) <= told
 
 
 def test_refused_order_fields_stand_on_the_page() -> None:

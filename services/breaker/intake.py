@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from orderfuse.codec import DecodeError
 from orderfuse.ibfields import InvalidFields, check_contract, check_order
 from orderfuse.messages import (
+    BlockCode,
     Blocked,
     Cancel,
     Duplicate,
@@ -18,7 +19,9 @@ from orderfuse.messages import (
     OrderEvent,
     Replace,
     RequestPassed,
+    RequestPassedCode,
     RequestRefused,
+    RequestRefusedCode,
     Submit,
 )
 from services.breaker import brackets
@@ -324,11 +327,11 @@ class Intake:
             )
         return True
 
-    def pass_on(self, request: Cancel | Replace, code: str, reason: str) -> None:
+    def pass_on(self, request: Cancel | Replace, code: RequestPassedCode, reason: str) -> None:
         """Answer a request with yes."""
         self._answer_first(request, code, reason, accepted=True)
 
-    def refuse(self, request: Cancel | Replace, code: str, reason: str) -> None:
+    def refuse(self, request: Cancel | Replace, code: RequestRefusedCode | BlockCode, reason: str) -> None:
         """Answer a request with no."""
         self._answer_first(request, code, reason, accepted=False)
 

@@ -9,7 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orderfuse.ibfields import TERMS, InvalidFields, check_order
-from orderfuse.messages import Message, Outcome, Place, Replace, Replaced, ReplaceFailed, ReplaceOrder
+from orderfuse.messages import (
+    BlockCode,
+    Message,
+    Outcome,
+    Place,
+    Replace,
+    Replaced,
+    ReplaceFailed,
+    ReplaceOrder,
+    RequestRefusedCode,
+)
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.intake import Intake
 from services.breaker.orders import Change, OrderRecord
@@ -17,6 +27,7 @@ from services.breaker.scopes import strategy_scope
 
 # One for each working order at most; more orders than this do not work at once for IB either.
 MAX_WAITING = 1000
+CodeAndReason = tuple[RequestRefusedCode | BlockCode, str]
 # A fence that no executor ever has: a question with it is answered and never carried out.
 NO_FENCE = -1
 
@@ -56,14 +67,14 @@ class Replacer:
             self.core.now() - age_ns + replace.ttl_ms * 1_000_000,
         )
 
-    def _refusal(self, replace: Replace) -> tuple[str, str] | None:
+    def _refusal(self, replace: Replace) -> CodeAndReason | None:
         record = self.core.find(replace.order_id)
         if record is None:
             return "unknown_order", f"there is no order {replace.order_id}"
         if record.strategy_id != replace.strategy_id:
             return "not_yours", f"the order belongs to strategy {record.strategy_id}"
         if record.state != "working":
-            why = {
+            why: dict[str, CodeAndReason] = {
                 "done": ("done", "the order has its end already"),
                 "queued": ("queued", "the order has not been sent on: cancel it and submit anew"),
             }
@@ -76,7 +87,7 @@ class Replacer:
             return "revision", f"revision is {replace.revision}, the last one was {record.revision}"
         return self._complaint(replace, record)
 
-    def _complaint(self, replace: Replace, record: OrderRecord) -> tuple[str, str] | None:
+    def _complaint(self, replace: Replace, record: OrderRecord) -> CodeAndReason | None:
         ahead_ms, allowed_ms = (replace.sent_ns - self.core.wall_ns()) / 1e6, self.core.settings.max_clock_skew_ms
         if ahead_ms > allowed_ms:
             return "invalid", f"sent_ns is {ahead_ms:g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms"

@@ -38,6 +38,23 @@ BlockCode = Literal[
     "cancelled",
 ]
 NotPlacedCode = Literal["fenced", "lease", "cancelled", "undelivered", "reconciled"]
+# What the breaker answers to a cancel or replace; a client takes any text, since a newer breaker may say more.
+RequestPassedCode = Literal["sent", "kept", "queued", "remembered"]
+RequestRefusedCode = Literal[
+    "invalid",
+    "request_id_used",
+    "not_yours",
+    "done",
+    "attached",
+    "unknown_order",
+    "queued",
+    "not_confirmed",
+    "cancelling",
+    "busy",
+    "revision",
+    "expired",
+    "queue_full",
+]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="kind"):
