@@ -126,7 +126,9 @@ def test_numbers_of_numpy_and_members_of_enums_become_plain_values() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [Decimal("1.5"), np.float32(1.5), np.array([1.0, 2.0]), object(), {1, 2}, b"x", 1j], ids=repr
+    "value",
+    [Decimal("1.5"), np.float32(1.5), np.array([1.0, 2.0]), pytest.param(object(), id="object()"), {1, 2}, b"x", 1j],
+    ids=repr,
 )
 def test_a_value_that_would_have_to_be_guessed_is_refused(value: Any) -> None:
     with pytest.raises(OrderInvalid, match="totalQuantity"):
