@@ -50,7 +50,9 @@ def test_each_new_difference_is_told_once_and_so_is_its_end(lines):
     narrator = Narrator()
     for told in ((drift(5.0),), (drift(5.0),), (drift(25.0, expected=20.0),)):
         narrator.drift(told)
-    assert lines == ["WARNING drift: SPY (1): IB holds 5, the fills make 0"], "fills move both, that is no news"
+    assert lines == [
+        "WARNING drift: SPY (1): IB holds 5, the fills make 0: traded by others, or fills are missing here"
+    ], "fills move both, that is no news"
     narrator.drift((drift(6.0),))
     narrator.drift((drift(6.0), drift(1.0, con_id=2)))
     assert len(lines) == 3
