@@ -195,8 +195,8 @@ def test_the_command_says_in_one_line_that_a_reply_cannot_be_read(settings: Sett
 def test_the_command_that_watches_prints_no_bytes_that_move_a_cursor(settings: Settings) -> None:
     with Liar(settings, lambda request: reply_to(request, REPLIES["status"])) as liar:
         liar.events = [
-            [b"order/\x1b[2J/", msgpack.packb({**EVENT, "kind": "dance\x1b[2J\n"})],
-            [b"order/\x1b[2J/", msgpack.packb({**EVENT, "at_ns": 2**64 - 1, "exec_id": "\x1b[2J"})],
+            [b"order/\x07\r/", msgpack.packb({**EVENT, "kind": "dance\x1b[2J\n"})],
+            [b"order/\x07\r/", msgpack.packb({**EVENT, "at_ns": 2**64 - 1, "exec_id": "\x1b[2J"})],
         ]
         process = subprocess.Popen(
             [sys.executable, "-u", "-m", "orderfuse.cli", "watch"],

@@ -80,6 +80,14 @@ def test_a_file_that_python_cannot_read_is_refused_like_any_other(document: byte
     assert isinstance(read(document), str)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_number_of_thousands_of_digits_is_refused_by_name(name: tuple[str, str]) -> None:
+    table, key = name
+    text = read(f"[{table}]\n{key} = 0x{'f' * 5000}\n".encode())
+    assert isinstance(text, str)
+    assert f"{table}.{key}" in text
+
+
 @pytest.mark.parametrize("home", ["a\x00b", "~nobody-of-that-name/x"])
 def test_a_home_that_no_folder_can_have_is_refused(home: str) -> None:
     with pytest.raises(SettingsError, match="ORDERFUSE_HOME"):
