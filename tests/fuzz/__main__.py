@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import redirect_stdout
 from io import StringIO
 
-from tests.fuzz.campaign import Result, attack, run
+from tests.fuzz.campaign import ROUND, Result, attack, run
 from tests.fuzz.mutate import case_of_text
 
 PROGRESS_SECS = 30.0
@@ -72,14 +72,13 @@ def print_table(result: Result) -> None:
     )
     for text in result.complaints:
         _say(f"WRONG: {text}")
-    if result.complaints:
-        numbers = [number for number, _ in result.last]
-        replay = f"--seed {result.seed} --first {min(numbers, default=0)} --count {len(numbers)}"
-        _say(
-            f"the last {len(numbers)} cases again: python -m tests.fuzz {replay}\nor alone, oldest first: --replay CASE"
-        )
-        for number, case in result.last:
-            _say(f"{number:8} {case.mutation:40} {case.as_text()[:40_000]}")
+    if result.complaints and result.last:
+        suspects = list(result.last)
+        first, last = suspects[0][0], suspects[-1][0]
+        _say(f"these cases again: python -m tests.fuzz --seed {result.seed} --first {first} --count {last - first + 1}")
+        _say("those of the last round, oldest first, for --replay:")
+        for number, case in suspects[-ROUND:]:
+            _say(f"{number:8} {case.mutation:40} {case.as_text()}")
 
 
 def _say(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import socket
 import time
@@ -21,7 +22,7 @@ from tests.fuzz.zmtp import GREETING, connect, frame, ready
 from tests.pipeline.pipeline import Pipeline, running
 from tests.pipeline.raw import RawProgram
 
-SHORT_SECS = 12.0
+SHORT_SECS = 10.0
 
 
 def test_garbage_on_the_public_links_moves_nothing_and_the_honest_strategy_trades_on() -> None:
@@ -109,7 +110,7 @@ def test_a_seed_and_a_number_are_a_case_and_its_text_is_the_same_case() -> None:
 
 def test_a_valid_command_and_a_valid_order_of_another_are_held_back() -> None:
     trip = {"v": 1, "kind": "request", "op": "trip", "id": 1, "reason": "x"}
-    submit = order_message(__import__("random").Random(1), "market", 1, 1)
+    submit = order_message(random.Random(1), "market", 1, 1)
     for link, frames, held in (
         ("control", [trip], True),
         ("control", [{**trip, "scope": "x"}], False),
