@@ -16,8 +16,8 @@ VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
 BIN := $(VENV)/bin
 STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
 
-.PHONY: help venv run demo paper test docs record-docs crash test-clients bench-paper bench-stop bench-executor lint \
-	bench clean
+.PHONY: help venv run demo paper test docs record-docs crash fuzz test-clients bench-paper bench-stop bench-executor \
+	lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
@@ -27,6 +27,7 @@ help:
 	@echo "make record-docs   run what the documents print, and write down what it says now"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
 	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
+	@echo "make fuzz          garbage on the public links while a strategy trades (SECS=600, SEED=1)"
 	@echo "make lint          ruff and mypy only"
 	@echo "make paper         the paper gateway alone"
 	@echo "make bench         the circuit breaker's speed beside others'"
@@ -87,6 +88,12 @@ CASES ?= 200
 FIRST ?= 0
 crash: venv
 	@$(BIN)/python -m tests.crash --first $(FIRST) --count $(CASES)
+
+# What a failing run prints as its cases is replayed by: .venv/bin/python -m tests.fuzz --replay CASE
+SECS ?= 600
+SEED ?= 1
+fuzz: venv
+	@$(BIN)/python -m tests.fuzz --secs $(SECS) --seed $(SEED)
 
 bench-paper: venv
 	@$(BIN)/python -m benchmarks.paper_gateway

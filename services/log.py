@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from loguru import logger
+
+from orderfuse.plain import plain
+
+# Longer than any message that says a reason (500) with what it is about.
+MAX_MESSAGE = 900
 
 
 def configure_log() -> None:
@@ -13,6 +19,7 @@ def configure_log() -> None:
     loguru's default shows the values of variables in tracebacks, which may hold what no log should.
     """
     logger.remove()
+    logger.configure(patcher=_one_line)
     logger.add(
         sys.stderr,
         format="{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {message}",
@@ -20,3 +27,8 @@ def configure_log() -> None:
         backtrace=False,
         diagnose=False,
     )
+
+
+def _one_line(record: Any) -> None:
+    """Reasons and ids are others' words: none may begin a line of its own, or move the reader's cursor."""
+    record["message"] = plain(record["message"], MAX_MESSAGE)

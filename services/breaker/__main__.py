@@ -11,6 +11,7 @@ from loguru import logger
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError, load_settings
 from services import collector, crash_points
+from services.breaker import descriptors
 from services.breaker.journal import Journal, JournalError
 from services.breaker.loop import BreakerLoop
 from services.log import configure_log
@@ -36,6 +37,7 @@ def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
     crash_points.arm()
+    descriptors.raise_limit()
     lock = HomeLock(settings.home, "breaker")
     journal = Journal(settings.home, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
     try:

@@ -28,6 +28,7 @@ from orderfuse.messages import (
     Submit,
     TripRequest,
 )
+from orderfuse.plain import shown
 from orderfuse.settings import Settings
 from services.breaker.batch import Batch
 from services.breaker.journal import Journal, JournalError
@@ -197,10 +198,10 @@ class BreakerLoop:
             given = fields.get("id")
             request_id = given if isinstance(given, str | int) else None
             if fields.get("kind") != "request":
-                raise DecodeError("unknown_kind", f"kind is {fields.get('kind')!r}, allowed is 'request'", fields)
+                raise DecodeError("unknown_kind", f"kind is {shown(fields.get('kind'))}, allowed is 'request'", fields)
             op = fields.get("op")
             if not isinstance(op, str) or op not in OPS:
-                self._answer(envelope, _no(request_id, "unknown_op", f"op is {op!r}, allowed: {', '.join(OPS)}"))
+                self._answer(envelope, _no(request_id, "unknown_op", f"op is {shown(op)}, allowed: {', '.join(OPS)}"))
                 return
             request = convert(fields, OPS[op])
         except DecodeError as error:
@@ -311,7 +312,7 @@ class BreakerLoop:
 def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in kinds:
-        raise DecodeError("unknown_kind", f"kind is {kind!r}, allowed: {', '.join(kinds)}", fields)
+        raise DecodeError("unknown_kind", f"kind is {shown(kind)}, allowed: {', '.join(kinds)}", fields)
     return kinds[kind]
 
 

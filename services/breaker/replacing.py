@@ -20,6 +20,7 @@ from orderfuse.messages import (
     ReplaceOrder,
     RequestRefusedCode,
 )
+from orderfuse.plain import shown
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.intake import Intake
 from services.breaker.orders import Change, OrderRecord
@@ -98,7 +99,7 @@ class Replacer:
         for name in ("action", "orderType"):
             # IB refuses both (329), or takes them for another order.
             if order.get(name) != record.order.get(name):
-                return "invalid", f"order.{name} is {order.get(name)!r}, it stays {record.order.get(name)!r}"
+                return "invalid", f"order.{name} is {shown(order.get(name))}, it stays {record.order.get(name)!r}"
         if all(order.get(name) == record.order.get(name) for name in TERMS):
             # IB's list would look the same before and after: nobody could say truly whether it was done.
             return "invalid", f"none of {', '.join(TERMS)} changes, so the change could not be told from none"

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from orderfuse.plain import shown
+
 MAX_COUNT = 1_000_000
 MAX_TRIALS = 1_000
 MAX_SECS = 10_000_000
@@ -66,18 +68,21 @@ def _check_count(field: str, value: object, highest: int, *, or_none: bool = Fal
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= highest:
         return
     allowed = f"an integer from 1 to {highest:,}" + (", or None" if or_none else "")
-    raise ValueError(f"{field} must be {allowed}, not {value!r}")
+    raise ValueError(f"{field} must be {allowed}, not {shown(value)}")
 
 
 def _check_secs(field: str, value: object) -> None:
     if not (_is_finite_number(value) and 0 < value <= MAX_SECS):
-        raise ValueError(f"{field} must be a number of seconds above 0 and at most {MAX_SECS:,}, not {value!r}")
+        raise ValueError(f"{field} must be a number of seconds above 0 and at most {MAX_SECS:,}, not {shown(value)}")
 
 
 def _check_multiplier(field: str, value: object) -> None:
     if not (_is_finite_number(value) and 1 <= value <= MAX_MULTIPLIER):
-        raise ValueError(f"{field} must be a number from 1 to {MAX_MULTIPLIER}, not {value!r}")
+        raise ValueError(f"{field} must be a number from 1 to {MAX_MULTIPLIER}, not {shown(value)}")
 
 
 def _is_finite_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # A whole number is finite, and one of hundreds of digits is too long for isfinite.
+    if isinstance(value, int):
+        return not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)

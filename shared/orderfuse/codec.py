@@ -14,6 +14,7 @@ import msgspec
 
 from orderfuse.ibfields import explain
 from orderfuse.messages import VERSION, Message
+from orderfuse.plain import plain, shown
 
 # What the breaker accepts; an order of IB with every field set has about 6 KiB.
 MAX_FRAME_BYTES = 16 * 1024
@@ -34,9 +35,10 @@ class DecodeError(Exception):
     """
 
     def __init__(self, cause: str, reason: str, fields: dict[str, Any] | None = None) -> None:
-        super().__init__(reason)
+        # A key or a value in it is its sender's own words.
+        self.reason = plain(reason)
+        super().__init__(self.reason)
         self.cause = cause
-        self.reason = reason
         self.fields = fields or {}
 
 
@@ -80,7 +82,7 @@ def decode_map(data: bytes, *, limit: int = MAX_FRAME_BYTES) -> dict[str, Any]:
         raise DecodeError(*problem, readable)
     version = fields.get("v")
     if type(version) is not int or version != VERSION:
-        raise DecodeError("wrong_version", f"v is {version!r}, allowed is {VERSION}", readable)
+        raise DecodeError("wrong_version", f"v is {shown(version)}, allowed is {VERSION}", readable)
     return readable
 
 

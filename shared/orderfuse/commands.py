@@ -448,11 +448,13 @@ def _line(topic: str, item: Any) -> str:
             return "no breaker is heard; waiting for one"
         case Gap():
             what = "some are lost" if item.missing else "all are here"
-            return f"{topic} missed events after {item.after_seq}, {item.replayed} read from the journal, {what}"
+            return (
+                f"{_clean(topic)} missed events after {item.after_seq}, {item.replayed} read from the journal, {what}"
+            )
         case Unreadable():
-            return f"{topic} unreadable: {_clean(item.reason)}"
+            return f"{_clean(topic)} unreadable: {_clean(item.reason)}"
     fields = msgspec.to_builtins(item)
     kind, at_ns = fields.pop("kind"), fields.pop("at_ns", 0)
     at = datetime.fromtimestamp(at_ns / 1e9, UTC).isoformat(timespec="milliseconds")
     said = " ".join(f"{name}={_clean(value)}" for name, value in fields.items() if value not in (None, "", []))
-    return f"{at} {topic} {kind} {said}"
+    return f"{at} {_clean(topic)} {kind} {said}"

@@ -11,9 +11,10 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
-from orderfuse.codec import MAX_REPLY_BYTES, decode_map, encode_map
+from orderfuse.codec import MAX_REPLY_BYTES, convert, decode_map, encode_map
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import VERSION
+from orderfuse.replies import REPLIES
 from orderfuse.settings import Settings
 
 # A breaker on this machine is connected to within a few milliseconds. With the start of Python it leaves
@@ -84,6 +85,8 @@ class ControlClient:
             )
         if reply.get("ok") is not True:
             raise ControlRefused(str(reply.get("error") or reply), code=str(reply.get("code") or ""))
+        if op in REPLIES:
+            convert(reply, REPLIES[op])
         return reply
 
     def _send(self, frame: bytes, connect_timeout_s: float) -> None:

@@ -7,12 +7,13 @@ here, at the door, means that nothing which IB would misread ever waits in a que
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from orderfuse.plain import plain, shown
 
 # The words that ib_insync and the official clients use for "not set".
 UNSET_INTEGER = 2**31 - 1
@@ -248,6 +249,10 @@ _Order = msgspec.defstruct(
 class InvalidFields(ValueError):
     """A contract or order that is never sent to IB. The text names the field, the value and what is allowed."""
 
+    def __init__(self, reason: str) -> None:
+        # The name of a field that there is not is its sender's own words.
+        super().__init__(plain(reason))
+
 
 def check_contract(contract: Mapping[str, Any]) -> dict[str, Any]:
     """Return `contract` without unset fields.
@@ -307,8 +312,8 @@ def explain(error: msgspec.ValidationError, given: Any, what: str) -> str:
     complaint, _, path = str(error).partition(" - at `$")
     path = path.rstrip("`")
     value = _value_at(given, path)
-    shown = "" if value is _NOWHERE else f" is {_short(value)}"
-    return f"{what}{path}{shown}: {complaint.replace('`', '')}"
+    given_value = "" if value is _NOWHERE else f" is {shown(value)}"
+    return f"{what}{path}{given_value}: {complaint.replace('`', '')}"
 
 
 _NOWHERE = object()
@@ -322,10 +327,3 @@ def _value_at(given: Any, path: str) -> Any:
         except (KeyError, IndexError, TypeError, ValueError):
             return _NOWHERE
     return _NOWHERE if path == "" else value
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -20,6 +20,10 @@ from orderfuse.settings import Settings, SettingsError, variable_name
 
 LinkName = Literal["orders", "events", "control", "dispatch", "feedback"]
 
+# A topic has at most 48 characters, and the greeting of a connection needs 300 bytes. Each byte of a
+# subscription costs the breaker memory and time, so that one of a megabyte would stop it.
+MAX_SUBSCRIPTION_BYTES = 512
+
 # The longest path of a unix socket: sizeof(sun_path) less its NUL (unix(7); 104 bytes on macOS).
 MAX_SOCKET_PATH = 107 if sys.platform.startswith("linux") else 103
 
@@ -59,7 +63,7 @@ TOPOLOGY: dict[LinkName, Link] = {
     ),
     "events": Link(
         # Never NODROP: one slow monitor would hold up everybody. A gap in seq shows what was dropped.
-        breaker=End(zmq.PUB, {zmq.LINGER: 1000, zmq.SNDHWM: 10_000}),
+        breaker=End(zmq.PUB, {zmq.LINGER: 1000, zmq.SNDHWM: 10_000, zmq.MAXMSGSIZE: MAX_SUBSCRIPTION_BYTES}),
         peer=End(zmq.SUB, {zmq.RCVHWM: 10_000, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "control": Link(

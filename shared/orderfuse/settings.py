@@ -21,16 +21,27 @@ from msgspec import Meta
 
 from orderfuse.circuit import CircuitBreakerConfig
 from orderfuse.ibfields import OPENABLE
+from orderfuse.plain import MAX_VALUE, plain, shown
 
 HOME_VARIABLE = "ORDERFUSE_HOME"
 SETTINGS_FILE = "orderfuse.toml"
 _PREFIX = "ORDERFUSE_"
+
+# No path and no host has a control character, and a NUL would break the call that takes it.
+_PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
+
+# Longer than any of these texts but one: a list of every order field that may be opened.
+MAX_TEXT = 2000
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 
 class SettingsError(Exception):
     """A setting that cannot be used. The text names the setting, the value, what is allowed and what to do."""
+
+    def __init__(self, text: str) -> None:
+        # A name in it may be whatever stands in a file or an environment.
+        super().__init__(plain(text, MAX_TEXT))
 
 
 class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,14 +92,16 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
 class IbSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[ib]`: the TWS or IB Gateway to trade with. The defaults reach the paper gateway of this project."""
 
-    host: Annotated[str, Meta(min_length=1, max_length=255, description="where TWS or IB Gateway listens")] = (
-        "127.0.0.1"
-    )
+    host: Annotated[
+        str, Meta(min_length=1, max_length=255, pattern=_PRINTABLE, description="where TWS or IB Gateway listens")
+    ] = "127.0.0.1"
     port: Annotated[Port, Meta(description="4010: our paper gateway; 4002 or 7497: IB's paper account")] = 4010
     client_id: Annotated[int, Meta(ge=1, le=999_999, description="API client id; nobody else may use it")] = 7
-    account: Annotated[str, Meta(max_length=32, description="account to trade; empty: the only one there is")] = ""
+    account: Annotated[
+        str, Meta(max_length=32, pattern=_PRINTABLE, description="account to trade; empty: the only one there is")
+    ] = ""
     live_account: Annotated[
-        str, Meta(max_length=32, description="the real account that may be traded, named in full")
+        str, Meta(max_length=32, pattern=_PRINTABLE, description="the real account that may be traded, named in full")
     ] = ""
     messages_per_second: Annotated[
         int, Meta(ge=0, le=1000, description="messages to IB in one second, cancels included; 0: no limit")
@@ -111,22 +124,29 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     wire_record: Annotated[
         str,
-        Meta(max_length=4096, description="file for every message of the wire as JSON lines; empty: none"),
+        Meta(
+            max_length=4096,
+            pattern=_PRINTABLE,
+            description="file for every message of the wire as JSON lines; empty: none",
+        ),
     ] = ""
     state_file: Annotated[
-        str, Meta(max_length=4096, description="file that keeps the book over restarts; empty: none")
+        str,
+        Meta(max_length=4096, pattern=_PRINTABLE, description="file that keeps the book over restarts; empty: none"),
     ] = ""
-    scenario: Annotated[str, Meta(max_length=4096, description="TOML file of faults to play; empty: none")] = ""
+    scenario: Annotated[
+        str, Meta(max_length=4096, pattern=_PRINTABLE, description="TOML file of faults to play; empty: none")
+    ] = ""
 
 
 class LinksSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[links]`: endpoints; empty means the ipc socket under `$ORDERFUSE_HOME/links`."""
 
-    orders: Annotated[str, Meta(max_length=1024, description="strategies to breaker")] = ""
-    events: Annotated[str, Meta(max_length=1024, description="breaker to everybody")] = ""
-    control: Annotated[str, Meta(max_length=1024, description="requests to the breaker")] = ""
-    dispatch: Annotated[str, Meta(max_length=1024, description="breaker to executor")] = ""
-    feedback: Annotated[str, Meta(max_length=1024, description="executor to breaker")] = ""
+    orders: Annotated[str, Meta(max_length=1024, pattern=_PRINTABLE, description="strategies to breaker")] = ""
+    events: Annotated[str, Meta(max_length=1024, pattern=_PRINTABLE, description="breaker to everybody")] = ""
+    control: Annotated[str, Meta(max_length=1024, pattern=_PRINTABLE, description="requests to the breaker")] = ""
+    dispatch: Annotated[str, Meta(max_length=1024, pattern=_PRINTABLE, description="breaker to executor")] = ""
+    feedback: Annotated[str, Meta(max_length=1024, pattern=_PRINTABLE, description="executor to breaker")] = ""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,7 +222,7 @@ def _home_folder(home: Path | None, environ: Mapping[str, str]) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.stat().st_mode & 0o077:
             folder.chmod(0o700)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise SettingsError(
             f"the home folder {chosen} cannot be used: {error}. "
             f"Set {HOME_VARIABLE} to a folder that you own and can write to."
@@ -219,6 +239,9 @@ def _from_file(path: Path) -> _Given:
         raise SettingsError(f"{path} cannot be read: {error}. Give it back to yourself: chmod 600.") from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}.") from error
+    except (RecursionError, ValueError) as error:
+        # A nest of thousands of lists, a number of thousands of digits.
+        raise SettingsError(f"{path} is no file of settings: {error}. Change it there.") from error
     given: _Given = {}
     for table, values in document.items():
         if table not in TABLES:
@@ -294,8 +317,9 @@ def _checked(table: str, key: str, value: Any, source: str) -> Any:
 def _check_allowed_fields(names: tuple[str, ...]) -> None:
     closed = sorted(set(names) - OPENABLE)
     if closed:
+        named = plain(", ".join(closed), MAX_VALUE)
         raise SettingsError(
-            f"executor.allow_order_fields names {', '.join(closed)}, allowed are {', '.join(sorted(OPENABLE))}. "
+            f"executor.allow_order_fields names {named}, allowed are {', '.join(sorted(OPENABLE))}. "
             f"Change it, or set {variable_name('executor', 'allow_order_fields')}."
         )
 
@@ -330,8 +354,8 @@ def _split(text: str) -> list[str]:
 
 
 def _wrong(table: str, key: str, value: Any, source: str, allowed_text: str) -> SettingsError:
-    shown = str(value) if isinstance(value, _Text) else value
-    return SettingsError(_place(table, key, f"{table}.{key} is {shown!r}, allowed is {allowed_text}", source))
+    given = shown(str(value) if isinstance(value, _Text) else value)
+    return SettingsError(_place(table, key, f"{table}.{key} is {given}, allowed is {allowed_text}", source))
 
 
 def _place(table: str, key: str, complaint: str, source: str) -> str:
@@ -357,4 +381,4 @@ def allowed(hint: Any) -> str:
         high = next((meta.le for meta in bounds if meta.le is not None), None)
         return f"a whole number from {low} to {high}"
     longest = next((meta.max_length for meta in bounds if meta.max_length is not None), None)
-    return f"text of at most {longest} characters"
+    return f"text of at most {longest} characters, no control characters"

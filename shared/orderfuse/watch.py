@@ -245,7 +245,7 @@ class Follower:
                     timeout_s=timeout_s,
                     connect_timeout_s=timeout_s,
                 )
-                found = [fields for fields in reply.get("events", ()) if isinstance(fields, dict)]
+                found = reply.get("events") or []
                 items += [(topic, _typed_or_unreadable(topic, fields)) for fields in found]
                 last = max([last, *(seq for fields in found if isinstance(seq := fields.get("seq"), int))])
                 page = reply.get("next")

@@ -52,6 +52,10 @@ NOT_RUN = {
     "make crash CASES=1000": "takes hours",
     "make crash FIRST=1000 CASES=500": "takes hours",
     ".venv/bin/python -m tests.crash --seed 417": "tests/crash plays cases in the same way",
+    "make fuzz": "takes ten minutes; tests/fuzz plays ten seconds of it",
+    "make fuzz SECS=60 SEED=7": "takes a minute",
+    ".venv/bin/python -m tests.fuzz --seed 7 --first 1200 --count 40": "tests/fuzz plays cases in the same way",
+    ".venv/bin/python -m tests.fuzz --replay orders:frames:6f72646572,81a17601": "tests/fuzz reads such a text again",
 }
 CONSIDERATIONS = (
     "Exception handling",

@@ -1,0 +1,1 @@
+"""Garbage on the public links of running processes, while an honest strategy trades; see docs/fuzzing.md."""
