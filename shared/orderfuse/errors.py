@@ -142,3 +142,7 @@ class ControlRefused(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. The text names the setting, the value, what is allowed and what to do."""
