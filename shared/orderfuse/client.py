@@ -374,12 +374,17 @@ class OrderClient:
         self._read(0)
         while not self._is_there():
             if deadline.over():
-                place = self._orders.last_endpoint.decode()
-                raise BreakerUnavailable(
-                    f"no breaker for {BREAKER_WAIT_S:g} s at {place}: nothing was sent. "
-                    "Is it running, and with the same ORDERFUSE_HOME?"
-                )
+                raise BreakerUnavailable(self._why_nobody_is_there())
             self._read(deadline.left_s())
+
+    def _why_nobody_is_there(self) -> str:
+        place = self._orders.last_endpoint.decode()
+        if self._follower.other_version:
+            return f"the breaker at {place} has another version: {self._follower.other_version}. Nothing was sent."
+        return (
+            f"no breaker for {BREAKER_WAIT_S:g} s at {place}: nothing was sent. "
+            "Is it running, and with the same ORDERFUSE_HOME?"
+        )
 
     def _is_there(self) -> bool:
         heard = self._follower.heard_at is not None and self._follower.silent_s < SILENCE_S
@@ -453,7 +458,7 @@ class OrderClient:
         may_pass = seconds * 1000 < handle.ttl_ms + MARGIN_S * 1000
         try:
             known = self._ask_for(handle.order_id)
-        except (BreakerUnavailable, ControlRefused, DecodeError) as error:
+        except (BreakerUnavailable, ControlRefused) as error:
             says, maybe = f"the breaker does not say more ({error}): IB may have it", True
         else:
             if known is not None:

@@ -14,6 +14,7 @@ import msgspec
 
 from orderfuse.ibfields import explain
 from orderfuse.messages import VERSION, Message
+from orderfuse.version import __version__
 
 # What the breaker accepts; an order of IB with every field set has about 6 KiB.
 MAX_FRAME_BYTES = 16 * 1024
@@ -80,7 +81,8 @@ def decode_map(data: bytes, *, limit: int = MAX_FRAME_BYTES) -> dict[str, Any]:
         raise DecodeError(*problem, readable)
     version = fields.get("v")
     if type(version) is not int or version != VERSION:
-        raise DecodeError("wrong_version", f"v is {version!r}, allowed is {VERSION}", readable)
+        reason = f"v is {version!r}, allowed is {VERSION} (this is orderfuse {__version__}); use the same on both ends"
+        raise DecodeError("wrong_version", reason, readable)
     return readable
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
-from orderfuse.codec import MAX_REPLY_BYTES, decode_map, encode_map
+from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode_map, encode_map
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import VERSION
 from orderfuse.settings import Settings
@@ -70,8 +70,8 @@ class ControlClient:
         Raises:
             BreakerUnavailable: nobody is there, or no answer came within `timeout_s` after sending; the
                 text says which. In the second case the breaker may have done what was asked.
-            ControlRefused: the answer is no.
-            DecodeError: the request has more than 16 KiB, or the reply can't be read.
+            ControlRefused: the answer is no, or cannot be read (code `unreadable`); the request has more than
+                16 KiB (`bad_request`; nothing was sent).
         """
         request_id = next(self._ids)
         request = {"v": VERSION, "kind": "request", "op": op, "id": request_id}
@@ -88,7 +88,10 @@ class ControlClient:
 
     def _send(self, frame: bytes, connect_timeout_s: float) -> None:
         # The breaker would cut the connection over it, which looks like a breaker that is gone.
-        decode_map(frame)
+        try:
+            decode_map(frame)
+        except DecodeError as error:
+            raise ControlRefused(error.reason, code="bad_request") from None
         # With IMMEDIATE=1 the socket is writable only while the connection stands.
         try:
             self._socket.poll(_ms(connect_timeout_s), zmq.POLLOUT)
@@ -102,7 +105,10 @@ class ControlClient:
             if not self._socket.poll(_ms(left_s)):
                 continue
             frames = self._socket.recv_multipart()
-            reply = decode_map(frames[-1], limit=MAX_REPLY_BYTES)
+            try:
+                reply = decode_map(frames[-1], limit=MAX_REPLY_BYTES)
+            except DecodeError as error:
+                raise ControlRefused(f"the reply cannot be read: {error.reason}", code="unreadable") from None
             # Others are late replies to requests that were given up.
             if reply.get("kind") == "reply" and reply.get("id") == request_id:
                 return reply

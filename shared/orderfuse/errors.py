@@ -134,7 +134,7 @@ class ControlRefused(Exception):
     """The breaker answered a request on `control` with a no.
 
     Attributes:
-        code: `bad_request`, `unknown_op`, `stale`, `not_allowed` or `internal`.
+        code: `bad_request`, `unknown_op`, `stale`, `not_allowed`, `internal` or `unreadable`.
         reason: why, for people.
     """
 

@@ -171,6 +171,8 @@ class Follower:
         self._catch_up_due = True
         # When a state was last heard, None before the first: then `silent_s` counts from the start.
         self.heard_at: float | None = None
+        # What is wrong with the version of a breaker that speaks another one; empty where none does.
+        self.other_version = ""
         self._started_at = self._read_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -251,7 +253,7 @@ class Follower:
                 page = reply.get("next")
                 if not (reply.get("more") and found and isinstance(page, int)):
                     return Replay(items, last, complete=True)
-        except (BreakerUnavailable, ControlRefused, DecodeError):
+        except (BreakerUnavailable, ControlRefused):
             return None
         return Replay(items, last, complete=False)
 
@@ -282,7 +284,12 @@ class Follower:
         try:
             fields = decode_map(data, limit=MAX_REPLY_BYTES)
         except DecodeError as error:
-            return [(topic, Unreadable(error.reason, error.cause))]
+            said = self.other_version
+            if error.cause == "wrong_version":
+                self.other_version = error.reason
+            # All that such a breaker says is of that version: once is enough.
+            return [] if said and said == self.other_version else [(topic, Unreadable(error.reason, error.cause))]
+        self.other_version = ""
         if topic.startswith("state/"):
             self.heard_at = time.monotonic()
         message = _typed_or_unreadable(topic, fields)
@@ -386,7 +393,7 @@ class Watcher:
     def _status(self) -> dict[str, Any] | None:
         try:
             return self._follower.control.request("status")
-        except (BreakerUnavailable, ControlRefused, DecodeError):
+        except (BreakerUnavailable, ControlRefused):
             return None
 
 
