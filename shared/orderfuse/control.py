@@ -65,7 +65,13 @@ class ControlClient:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         **fields: Any,
     ) -> dict[str, Any]:
-        """Ask `op` and return the reply's map. Fields that are None are left out.
+        """Ask and return the reply's map. docs/PROTOCOL.md has the requests with their fields and replies.
+
+        Args:
+            op: the request: `status`, `trip`, `reset`, `orders`, `events`, `report` or `resolve`.
+            timeout_s: how many seconds to wait for the reply.
+            connect_timeout_s: how many seconds to wait for a breaker.
+            fields: what the request says; those that are None are left out.
 
         Raises:
             BreakerUnavailable: nobody is there, or no answer came within `timeout_s` after sending; the

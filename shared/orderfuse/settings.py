@@ -130,7 +130,17 @@ class LinksSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set, and the folder it belongs to."""
+    """Everything that can be set, and the folder it belongs to. `load_settings` makes one.
+
+    Attributes:
+        home: the folder of sockets, journals and `orderfuse.toml`.
+        breaker: the table `[breaker]`.
+        dispatch: the table `[dispatch]`.
+        executor: the table `[executor]`.
+        ib: the table `[ib]`.
+        paper: the table `[paper]`.
+        links: the table `[links]`.
+    """
 
     home: Path
     breaker: BreakerSettings = BreakerSettings()
@@ -154,7 +164,11 @@ _CIRCUIT_FIELDS = tuple(field.name for field in dataclasses.fields(CircuitBreake
 
 
 def load_settings(home: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of `home` (default: `$ORDERFUSE_HOME`, else `~/.orderfuse`), creating the folder.
+    """Read the settings of a home folder, creating the folder if it is missing.
+
+    Args:
+        home: the folder; default `$ORDERFUSE_HOME`, else `~/.orderfuse`.
+        environ: variables that win over its `orderfuse.toml`; default: those of this process.
 
     Raises:
         SettingsError: the folder, the file or a value cannot be used.

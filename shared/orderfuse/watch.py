@@ -38,7 +38,7 @@ _PAGE, _PAGES = 1000, 10
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Nothing comes from a breaker: it is not there (any more), or it is stuck."""
+    """Nothing has come from a breaker for `for_s` seconds: it is not there (any more), or it is stuck."""
 
     for_s: float
 
@@ -52,7 +52,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events were missed, and `replayed` of them were filled in from the journal; they follow.
+    """Events after the number `after_seq` were missed; `replayed` of them come from the journal and follow.
 
     `missing` is True if the journal did not have them all: read the rest from `orders` and `status`.
     """
@@ -64,7 +64,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event that this version can't read. The cause `unknown_kind` is a newer breaker's."""
+    """An event that this version can't read, and the `reason`, for people.
+
+    The `cause` is for programs: `unknown_kind` is a newer breaker's event, `wrong_version` a breaker of another
+    version, which is said once for all of its events.
+    """
 
     reason: str
     cause: str
@@ -354,6 +358,14 @@ class Watcher:
     A message is a typed event of the bus, or one of the notices `Heard`, `Silent`, `Gap`, `Unreadable`
     (those about the breaker itself come with the topic ""). Repeated states are left out.
     A context manager, for one thread.
+
+    Args:
+        settings: where the breaker is.
+        topics: prefixes of the topics to follow: `order/`, `order/<strategy_id>/`, `health/`, `state/`; default: all.
+            Keep `state/` or `state/system/` among them: the states tell a quiet breaker from none.
+
+    Raises:
+        SettingsError: an endpoint cannot be used.
     """
 
     def __init__(self, settings: Settings, topics: tuple[str, ...] = EVERYTHING) -> None:
@@ -369,16 +381,16 @@ class Watcher:
         self.close()
 
     def close(self) -> None:
-        """Close the links."""
+        """Close the links; a second time does nothing."""
         self._follower.close()
 
     def __iter__(self) -> Iterator[Item]:
-        """Everything, for ever."""
+        """Everything that comes, for ever."""
         while True:
             yield from self.read(1.0)
 
     def read(self, wait_s: float = 0.0) -> list[Item]:
-        """What has come, waiting up to `wait_s` for it."""
+        """What has come, waiting up to `wait_s` seconds for the first of it. May take a second longer at a gap."""
         items = self._follower.read(wait_s)
         return self._presence() + items
 
