@@ -36,6 +36,9 @@ def test_a_client_goes_on_when_the_breaker_has_its_version_again(settings: Setti
         breaker.version = 1
         client.heartbeat(0)
         assert breaker.next_order()["kind"] == "heartbeat"
+        breaker.kill()
+        with pytest.raises(BreakerUnavailable, match="no breaker for 1 s"):
+            client.heartbeat(0)
 
 
 def test_a_reply_of_another_version_is_a_refusal_that_says_so(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -91,7 +92,9 @@ def test_a_disk_without_room_is_said_to_be_one_and_nothing_is_served(folder: Pat
     ends = {service: end_of(process) for service, process in processes.items()}
     assert ends["breaker"][0] == ends["executor"][0] == 2
     assert f"breaker: {folder}/a/breaker.lock cannot be written: File too large. Make room there" in ends["breaker"][1]
-    assert f"executor: {folder}/b/executor.sqlite cannot be " in ends["executor"][1]
+    # What SQLite meets first is its own affair.
+    assert re.match(rf"executor: {folder}/b/executor\.sqlite cannot be (written|used): ", ends["executor"][1])
+    assert re.search("Make room on its disk|Free the disk", ends["executor"][1])
     assert ends["paper"][0] == 1
     assert f"{folder}/state (paper.state_file) cannot be used: File too large; name another one" in ends["paper"][1]
 
