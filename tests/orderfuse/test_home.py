@@ -139,6 +139,7 @@ def test_a_file_in_its_place_or_above_it_is_said_to_be_one(tmp_path: Path) -> No
     assert "cannot be used: one of its parents is a file, not a folder" in refusal(tmp_path / "file" / "below")
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="only Linux has a folder that takes nothing from anybody")
 def test_a_place_where_nothing_can_be_created_is_refused() -> None:
     assert "'/proc/orderfuse' cannot be used: it is not there and cannot be created" in refusal("/proc/orderfuse")
 

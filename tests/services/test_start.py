@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import tempfile
@@ -112,8 +113,10 @@ def test_a_file_where_the_sockets_should_be_is_named(folder: Path) -> None:
 
 def test_a_file_that_the_paper_gateway_cannot_use_is_named_with_its_setting(folder: Path) -> None:
     (folder / "file").write_text("")
+    # No real device: should the check fail, root would put the state file in its place.
+    os.mkfifo(folder / "pipe")
     wrong = {
-        "STATE_FILE": ("/dev/full", "paper.state_file is '/dev/full', allowed is a file that can be written: it is"),
+        "STATE_FILE": (f"{folder}/pipe", "/pipe', allowed is a file that can be written: it is a folder or a device"),
         "WIRE_RECORD": (f"{folder}/file/x", "x', allowed is a file that can be written: one of its parents is a file"),
         "SCENARIO": (f"{folder}/none.toml", f"paper: paper.scenario: {folder}/none.toml cannot be read: it is not"),
     }
@@ -122,3 +125,30 @@ def test_a_file_that_the_paper_gateway_cannot_use_is_named_with_its_setting(fold
         code, line = end_of(process)
         assert code == 2
         assert wrong[key][1] in line
+
+
+def test_a_wire_record_without_room_is_said_once_and_no_client_is_served_unrecorded(folder: Path) -> None:
+    port, record = free_port(), folder / "record"
+    variables = {"ORDERFUSE_PAPER__PORT": str(port), "ORDERFUSE_PAPER__WIRE_RECORD": str(record)}
+    with start("paper", folder, room="1", **variables) as paper:
+        try:
+            assert paper.stderr is not None
+            assert "listening" in paper.stderr.readline()
+            served = [is_greeted(port) for _ in range(10)]
+            paper.terminate()
+            complaints = [line for line in paper.stderr if "ERROR" in line]
+            assert paper.wait(DEADLINE_SECS) == 0
+        finally:
+            paper.kill()
+    assert served == sorted(served, reverse=True)
+    assert record.read_text().count('"dir":"out"') >= sum(served)
+    assert not served[-1]
+    assert len(complaints) == 1
+    says = f"the wire record {record} (paper.wire_record) cannot be written, so no message is served: File too large. "
+    assert f"{says}Make room on its disk" in complaints[0]
+
+
+def is_greeted(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECS) as client:
+        client.sendall(b"API\0\0\0\0\x09v157..176")
+        return bool(client.recv(100))
