@@ -26,7 +26,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"breaker: {error}\n")
         return 2
-    except (AlreadyRunning, JournalError, OSError) as error:
+    except (AlreadyRunning, JournalError) as error:
         sys.stderr.write(f"breaker: {error}\n")
         return 1
     return 0

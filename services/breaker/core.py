@@ -77,6 +77,16 @@ class Core:
         """Monotonic nanoseconds."""
         return self.clock.monotonic_ns()
 
+    def too_far_ahead(self, sent_ns: int) -> str | None:
+        """Why a message with this stamp is not taken, or None. Its age would mean nothing."""
+        ahead_ms, allowed_ms = (sent_ns - self.wall_ns()) / 1e6, self.settings.max_clock_skew_ms
+        if ahead_ms <= allowed_ms:
+            return None
+        return (
+            f"sent_ns is {ahead_ms:.15g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms "
+            "(breaker.max_clock_skew_ms): the sender's clock and the breaker's differ, set them right"
+        )
+
     # -- timers --------------------------------------------------------------------------------------------
 
     def at(self, due_ns: int, call: Callable[[], None]) -> None:

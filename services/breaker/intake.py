@@ -79,14 +79,10 @@ class Intake:
             return
         record.attached = [leg.order_id for leg in legs]
         self.core.orders.update({leg.order_id: leg for leg in legs})
-        ahead_ns, allowed_ms = submit.sent_ns - self.core.wall_ns(), self.core.settings.max_clock_skew_ms
-        if ahead_ns > allowed_ms * 1_000_000:
+        wrong_clock = self.core.too_far_ahead(submit.sent_ns)
+        if wrong_clock is not None:
             # Kept, unlike what is wrong in itself: the same bytes sent again a moment later would be right.
-            reason = (
-                f"sent_ns is {ahead_ns / 1_000_000:g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms "
-                "(breaker.max_clock_skew_ms)"
-            )
-            self._end(record, Invalid(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason))
+            self._end(record, Invalid(order_id=record.order_id, strategy_id=record.strategy_id, reason=wrong_clock))
             return
         refusal = self._refusal(record)
         self.core.orders[record.order_id] = record

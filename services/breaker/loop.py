@@ -192,21 +192,19 @@ class BreakerLoop:
         if len(envelope) > MAX_ENVELOPE_FRAMES:
             self._drop("extra_frames")
             return
-        request_id: Any = None
         try:
             fields = decode_map(payload)
-            given = fields.get("id")
-            request_id = given if isinstance(given, str | int) else None
             if fields.get("kind") != "request":
                 raise DecodeError("unknown_kind", f"kind is {shown(fields.get('kind'))}, allowed is 'request'", fields)
             op = fields.get("op")
             if not isinstance(op, str) or op not in OPS:
-                self._answer(envelope, _no(request_id, "unknown_op", f"op is {shown(op)}, allowed: {', '.join(OPS)}"))
+                no = _no(_id_of(fields), "unknown_op", f"op is {shown(op)}, allowed: {', '.join(OPS)}")
+                self._answer(envelope, no)
                 return
             request = convert(fields, OPS[op])
         except DecodeError as error:
             self._drop(error.cause)
-            self._answer(envelope, _no(request_id, "bad_request", error.reason))
+            self._answer(envelope, _no(_id_of(error.fields), "bad_request", error.reason))
             return
         self._dispatch_request(envelope, request)
 
@@ -314,6 +312,12 @@ def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:
     if not isinstance(kind, str) or kind not in kinds:
         raise DecodeError("unknown_kind", f"kind is {shown(kind)}, allowed: {', '.join(kinds)}", fields)
     return kinds[kind]
+
+
+def _id_of(fields: dict[str, Any]) -> str | int | None:
+    """The id of a request as far as it could be read: without it nobody would know whose the answer is."""
+    given = fields.get("id")
+    return given if isinstance(given, str | int) else None
 
 
 def _no(request_id: Any, code: str, error: str) -> dict[str, Any]:

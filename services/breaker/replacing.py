@@ -89,9 +89,9 @@ class Replacer:
         return self._complaint(replace, record)
 
     def _complaint(self, replace: Replace, record: OrderRecord) -> CodeAndReason | None:
-        ahead_ms, allowed_ms = (replace.sent_ns - self.core.wall_ns()) / 1e6, self.core.settings.max_clock_skew_ms
-        if ahead_ms > allowed_ms:
-            return "invalid", f"sent_ns is {ahead_ms:g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms"
+        wrong_clock = self.core.too_far_ahead(replace.sent_ns)
+        if wrong_clock is not None:
+            return "invalid", wrong_clock
         try:
             order = check_order(replace.order, allow=self.intake.allow_order_fields)
         except InvalidFields as error:

@@ -28,7 +28,7 @@ def main() -> int:
     try:
         settings = load_settings()
         lock = HomeLock(settings.home, "executor")
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         return _refuse(error, USAGE)
     except AlreadyRunning as error:
         return _refuse(error, REFUSED)

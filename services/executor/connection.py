@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from loguru import logger
 
+from orderfuse.home import why
 from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
 from services.crash_points import reach
@@ -56,6 +57,10 @@ TURN_SECS = 0.05
 POSITION_MESSAGE = 61
 # While nobody answers, the log gets a line this often.
 REMIND_SECS = 60.0
+
+
+# What to look at where something listens that is no gateway, or one that lets nobody in.
+_CHECK = "check ib.host and ib.port (ORDERFUSE_IB__PORT), and that the API is switched on there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +304,7 @@ class IBConnectionManager:
                 await self._connect_and_serve()
             except (OSError, TimeoutError) as error:
                 was_usable = self._reconciled
-                await self._end_session(str(error) or type(error).__name__)
+                await self._end_session(_words(error))
             if was_usable:
                 pause = self._timing.first_pause
             await asyncio.sleep(self._timing.longest_pause if self._client_id_in_use else pause)
@@ -350,9 +355,9 @@ class IBConnectionManager:
                 "the id stays, since only it can cancel the orders placed with it"
             )
         if isinstance(outcome, asyncio.CancelledError):
-            raise ConnectionError("the gateway closed the connection at once")
+            raise ConnectionError(f"what listens there closed the connection at once; {_CHECK}")
         if isinstance(outcome, TimeoutError):
-            raise TimeoutError(f"the gateway did not answer within {timeout:g} s")
+            raise TimeoutError(f"what listens there did not answer as TWS or IB Gateway within {timeout:g} s; {_CHECK}")
         if isinstance(outcome, BaseException):
             raise outcome
         self._answers = True
@@ -645,3 +650,10 @@ class IBConnectionManager:
             self._usable_event.clear()
         if self.listener:
             self.listener.on_status()
+
+
+def _words(error: OSError) -> str:
+    """Why there is no connection, for people."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there; start it, or set ib.host and ib.port (ORDERFUSE_IB__PORT) to where it is"
+    return why(error) or type(error).__name__

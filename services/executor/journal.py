@@ -369,7 +369,9 @@ class Journal:
                     self._db.execute("ROLLBACK")
                 raise
         except sqlite3.Error as error:
-            raise JournalError(f"{self._where} cannot be written: {error}") from error
+            raise JournalError(
+                f"{self._where} cannot be written: {error}. Make room on its disk, or see that you may write there."
+            ) from error
 
     def _read(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from typing import Any
 
 from loguru import logger
 
-from orderfuse.settings import Settings, SettingsError, load_settings
+from orderfuse.home import HOME_VARIABLE, check_socket_path, why
+from orderfuse.plain import shown
+from orderfuse.settings import Settings, SettingsError, load_settings, variable_name
 from services import crash_points
 from services.log import configure_log
 from services.paper.control import SocketInUseError
@@ -30,11 +33,15 @@ def main(arguments: Sequence[str] = ()) -> int:
     configure_log()
     try:
         settings = load_settings()
+        for key in ("wire_record", "state_file"):
+            _check_file(key, getattr(settings.paper, key))
+        check_socket_path(str(_control_path(settings)), HOME_VARIABLE)
         path = options.scenario or settings.paper.scenario
         scenario = load_scenario(Path(path)) if path else []
-    except (SettingsError, ScenarioError) as error:
-        print(error, file=sys.stderr)  # noqa: T201 - before there is a log
-        return 2
+    except SettingsError as error:
+        return _refuse(str(error))
+    except ScenarioError as error:
+        return _refuse(f"{'--scenario' if options.scenario else 'paper.scenario'}: {error}")
     try:
         return asyncio.run(_serve(settings, scenario))
     except KeyboardInterrupt:
@@ -51,6 +58,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_file(key: str, path: str) -> None:
+    """Refuse what cannot be kept as a file, such as a folder, or a device that can be read for ever."""
+    if not path:
+        return
+    try:
+        file = Path(path)
+        if file.exists() and not file.is_file():
+            raise PermissionError(None, "it is a folder or a device")
+        # What is missing of the path is made in the first folder that is there.
+        place = next(place for place in (file, *file.absolute().parents) if place.exists())
+        if place != file and not place.is_dir():
+            raise NotADirectoryError
+        if not os.access(place, os.W_OK):
+            raise PermissionError(None, "you may not write there")
+    except (OSError, ValueError) as error:
+        raise SettingsError(
+            f"paper.{key} is {shown(path)}, allowed is a file that can be written: {why(error)}. "
+            f"Change it, or set {variable_name('paper', key)}; empty means none."
+        ) from error
+
+
+def _control_path(settings: Settings) -> Path:
+    return settings.home / "links" / "paper"
+
+
+def _refuse(text: str) -> int:
+    sys.stderr.write(f"paper: {text}\n")
+    return 2
+
+
 async def _serve(settings: Settings, scenario: list[Fault]) -> int:
     crash_points.arm()
     paper = settings.paper
@@ -65,7 +102,7 @@ async def _serve(settings: Settings, scenario: list[Fault]) -> int:
             port=paper.port,
             seed=paper.seed,
             messages_per_second=paper.messages_per_second,
-            control_path=settings.home / "links" / "paper",
+            control_path=_control_path(settings),
             record_path=Path(paper.wire_record) if paper.wire_record else None,
             state_path=Path(paper.state_file) if paper.state_file else None,
             scenario=scenario,
@@ -91,10 +128,11 @@ async def _serve(settings: Settings, scenario: list[Fault]) -> int:
 def _explain(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
-            f"port {port} on {HOST} is in use: stop the other program, or set paper.port"
-            f" (ORDERFUSE_PAPER__PORT) to a free port, and ib.port (ORDERFUSE_IB__PORT) to the same one"
+            f"port {port} on {HOST} is in use, perhaps by another paper gateway or by TWS: end that program, or set"
+            f" paper.port (ORDERFUSE_PAPER__PORT) to a free port, and ib.port (ORDERFUSE_IB__PORT) to the same one"
         )
-    return f"the paper gateway cannot start: {error}"
+    place = f"{error.filename}: " if error.filename else ""
+    return f"the paper gateway cannot start: {place}{why(error)}"
 
 
 if __name__ == "__main__":

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loguru import logger
+
+from orderfuse.home import why
+
 # In memory only: what a long test can look back on. The file keeps everything.
 MAX_ENTRIES_IN_MEMORY = 200_000
 
@@ -38,7 +42,9 @@ class WireRecord:
 
     def __init__(self, path: Path | None = None, *, in_memory: bool = False) -> None:
         self._entries: deque[WireEntry] | None = deque(maxlen=MAX_ENTRIES_IN_MEMORY) if in_memory else None
+        self._path = path
         self._file: int | None = None
+        self._complaint = ""
         # Called with each line, its end included.
         self.followers: set[Callable[[bytes], None]] = set()
         if path is not None:
@@ -68,9 +74,24 @@ class WireRecord:
         )
         line = text.encode() + b"\n"
         if self._file is not None:
-            _write_all(self._file, line)
+            self._write(self._file, line)
         for follower in list(self.followers):
             follower(line)
+
+    def _write(self, file: int, line: bytes) -> None:
+        try:
+            _write_all(file, line)
+        except OSError as error:
+            # asyncio takes an OSError for a broken connection, closes it and says nothing.
+            if self._complaint != str(error):
+                self._complaint = str(error)
+                logger.error(
+                    "the wire record {} (paper.wire_record) cannot be written, so no message is served: {}. "
+                    "Make room on its disk, or name another file",
+                    self._path,
+                    why(error),
+                )
+            raise
 
     def entries(self, *messages: str, direction: str | None = None) -> Iterator[WireEntry]:
         """Yield the entries in memory, oldest first, optionally of some messages or one direction only."""

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from orderfuse.home import why
 from services.paper.faults import Fault, FaultError, make_fault
 
 MAX_SCENARIO_BYTES = 1 << 20
@@ -25,14 +26,18 @@ def load_scenario(path: Path) -> list[Fault]:
         ScenarioError: The file cannot be read, or says what cannot be played.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise ScenarioError(f"{path} cannot be read: it is a folder or a device, not a file")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_SCENARIO_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
-        raise ScenarioError(f"{path} cannot be read: {error}") from error
+        raise ScenarioError(f"{path} cannot be read: {why(error)}") from error
     if len(text) > MAX_SCENARIO_BYTES:
-        raise ScenarioError(f"{path} has {len(text)} characters; allowed are {MAX_SCENARIO_BYTES}")
+        raise ScenarioError(f"{path} has too many characters; allowed are {MAX_SCENARIO_BYTES}")
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Beside its own error, tomllib lets through what Python says of a number or a nesting without end.
         raise ScenarioError(f"{path} is not valid TOML: {error}") from error
     for key in document:
         if key != "fault":

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from orderfuse.home import why
 from services.crash_points import reach
 from services.paper.account import Position
 from services.paper.exchange import Exchange
@@ -65,10 +66,16 @@ class StateFile:
             How many orders there were.
 
         Raises:
-            StateError: The file is no state file.
-            OSError: It cannot be read or written.
+            StateError: The file is no state file, or cannot be read or written.
         """
-        lines = self._read()
+        try:
+            return self._restore_from(self._read(), now)
+        except OSError as error:
+            raise StateError(
+                f"{self._path} (paper.state_file) cannot be used: {why(error)}; name another one"
+            ) from error
+
+    def _restore_from(self, lines: list[_Line], now: float) -> int:
         try:
             _restore(self._exchange, lines)
         except (KeyError, TypeError, ValueError) as error:

@@ -1,10 +1,23 @@
-"""orderfuse: a circuit breaker between automated strategies and Interactive Brokers.
+"""orderfuse: a fuse between automated strategies and one Interactive Brokers account.
 
-A strategy needs `OrderClient`; a script without the bus `TradingCircuitBreaker`. What a submit may raise is
-an `OrderError`: `CircuitBreakerOpenException` and other `OrderBlocked`, `OrderInvalid`, `OrderExpired`,
-`OrderUnacknowledged`, `BreakerUnavailable`.
+A strategy needs `OrderClient`:
+
+    with OrderClient("my-strategy") as client:
+        handle = client.submit(contract, order)
+        print(handle.wait(timeout=60).kind)
+
+What its calls may raise is an `OrderError`: `CircuitBreakerOpenException` and other `OrderBlocked`, `OrderInvalid`,
+`OrderExpired`, `OrderUnacknowledged`, `BreakerUnavailable`, `CancelRefused`, `ReplaceRefused`, `ReportsMissing`.
+What it hears are the events of `orderfuse.events`, such as `Filled`, `Cancelled` and `Rejected`.
+
+A monitor needs `Watcher`, which follows everything. A program that trips or resets, as the command `orderfuse` does,
+needs `ControlClient`. A script that wants the circuit breaker alone needs `TradingCircuitBreaker`.
+
+All of them find the breaker by `load_settings`: in `$ORDERFUSE_HOME`, else `~/.orderfuse`. Importing this package
+needs pyzmq, msgpack and msgspec, and configures no logging.
 """
 
+from orderfuse import events
 from orderfuse.circuit import (
     CircuitBreakerConfig,
     CircuitBreakerOpenException,
@@ -16,9 +29,11 @@ from orderfuse.circuit import (
     Verdict,
 )
 from orderfuse.client import OrderClient
+from orderfuse.control import ControlClient
 from orderfuse.errors import (
     BreakerUnavailable,
     CancelRefused,
+    ControlRefused,
     OrderBlocked,
     OrderError,
     OrderExpired,
@@ -26,18 +41,24 @@ from orderfuse.errors import (
     OrderUnacknowledged,
     ReplaceRefused,
     ReportsMissing,
+    SettingsError,
 )
 from orderfuse.handle import OrderHandle
-from orderfuse.settings import Settings, SettingsError, load_settings
+from orderfuse.messages import Attached
+from orderfuse.settings import Settings, load_settings
 from orderfuse.version import __version__
+from orderfuse.watch import Watcher
 
 __all__ = [
+    "Attached",
     "BreakerUnavailable",
     "CancelRefused",
     "CircuitBreakerConfig",
     "CircuitBreakerOpenException",
     "CircuitState",
     "Clock",
+    "ControlClient",
+    "ControlRefused",
     "OrderBlocked",
     "OrderClient",
     "OrderError",
@@ -53,6 +74,12 @@ __all__ = [
     "TradingCircuitBreaker",
     "Transition",
     "Verdict",
+    "Watcher",
     "__version__",
+    "events",
     "load_settings",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

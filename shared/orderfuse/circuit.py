@@ -170,7 +170,7 @@ class TradingCircuitBreaker:
     # What orders ask and tell.
 
     def admit(self, order_id: str) -> Verdict:
-        """Whether this order may be sent now; if so, it is out until its outcome is recorded.
+        """Whether the order `order_id` may be sent now; if so, it is out until its outcome is recorded.
 
         An order that is out and asks again gets the verdict that it has and takes no second slot. Only where
         nothing may pass, in OPEN or while a condition holds, it is told so and stays out as before.
@@ -184,7 +184,7 @@ class TradingCircuitBreaker:
         return self._consider(order_id)
 
     def record_success(self, order_id: str | None = None) -> CircuitState:
-        """The order is in the market; without an id, some order is. Returns the state after it."""
+        """The order `order_id` is in the market; without an id, some order is. Returns the state after it."""
         # Nothing can be due in an unconditional CLOSED, so the usual success leaves the clock alone.
         if self._unconditional is not None and order_id is not None:
             verdict = self._orders.pop(order_id, None)
@@ -200,7 +200,10 @@ class TradingCircuitBreaker:
         return self._state
 
     def record_failure(self, order_id: str | None = None) -> CircuitState:
-        """The order failed or was not answered; without an id, something did. Returns the state after it."""
+        """The order `order_id` failed or was not answered; without an id, something did.
+
+        Returns the state after it.
+        """
         now_ns = self._let_time_pass()
         if self._takes_outcome(order_id):
             self._fail("a trial order failed", now_ns)
@@ -208,7 +211,7 @@ class TradingCircuitBreaker:
         return self._state
 
     def record_neutral(self, order_id: str) -> CircuitState:
-        """The order ended without telling anything: it never left us, or its strategy cancelled it.
+        """The order `order_id` ended without telling anything: it never left us, or its strategy cancelled it.
 
         Its slot is free again and no count moves. Returns the state after it.
         """
@@ -402,7 +405,9 @@ class TradingCircuitBreaker:
 
     @classmethod
     def restore(cls, snapshot: object, config: CircuitBreakerConfig, *, clock: Clock = _SYSTEM_CLOCK) -> Self:
-        """The breaker as it was at `snapshot()`, after the time that has gone by; raises for no snapshot.
+        """The breaker as it was at `snapshot()`, after the time that has gone by; no `snapshot` makes it raise.
+
+        `config` and `clock` are as for a new one.
 
         What cannot be read becomes OPEN and latched, and so does None: a first start, with nothing saved,
         calls the class instead. If the wall clock says that less than no time has passed, none has; if more

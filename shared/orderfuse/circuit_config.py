@@ -1,6 +1,5 @@
 """The settings of one circuit, checked when they are given, so that nothing behind them checks again."""
 
-import math
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -72,17 +71,15 @@ def _check_count(field: str, value: object, highest: int, *, or_none: bool = Fal
 
 
 def _check_secs(field: str, value: object) -> None:
-    if not (_is_finite_number(value) and 0 < value <= MAX_SECS):
+    if not (_is_number(value) and 0 < value <= MAX_SECS):
         raise ValueError(f"{field} must be a number of seconds above 0 and at most {MAX_SECS:,}, not {shown(value)}")
 
 
 def _check_multiplier(field: str, value: object) -> None:
-    if not (_is_finite_number(value) and 1 <= value <= MAX_MULTIPLIER):
+    if not (_is_number(value) and 1 <= value <= MAX_MULTIPLIER):
         raise ValueError(f"{field} must be a number from 1 to {MAX_MULTIPLIER}, not {shown(value)}")
 
 
-def _is_finite_number(value: object) -> TypeGuard[float]:
-    # A whole number is finite, and one of hundreds of digits is too long for isfinite.
-    if isinstance(value, int):
-        return not isinstance(value, bool)
-    return isinstance(value, float) and math.isfinite(value)
+def _is_number(value: object) -> TypeGuard[float]:
+    # NaN and infinity are numbers too, and fail every comparison with a range.
+    return isinstance(value, int | float) and not isinstance(value, bool)

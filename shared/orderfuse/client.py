@@ -70,14 +70,15 @@ class OrderClient:
     thread (from a signal handler) is a RuntimeError.
 
     Args:
-        strategy_id: who sends; 1 to 32 of `A-Za-z0-9._-`. Two running clients must not share one.
+        strategy_id: who sends, 1 to 32 of `A-Za-z0-9._-`, the first a letter or digit. Two running clients must not
+            share one.
         settings: where the breaker is; read from `home` if not given.
         home: the home folder; default `$ORDERFUSE_HOME`, else `~/.orderfuse`.
         after_seq: `reports()` begins behind this `seq`, remembered from an earlier run. Without it, it
             begins with what is published from now on.
 
     Raises:
-        OrderInvalid: the strategy_id is none.
+        OrderInvalid: the strategy_id is not of that form.
         SettingsError: the settings or the endpoints cannot be used.
     """
 
@@ -296,17 +297,21 @@ class OrderClient:
                 return
 
     def status(self, order_id: str) -> dict[str, Any] | None:
-        """What the breaker knows of an order (state, filled, last event); None: it knows none of that id.
+        """What the breaker knows of the order `order_id` (state, filled, last event); None: it knows none of that id.
 
         Raises:
             BreakerUnavailable: no answer.
-            ControlRefused: the breaker can't tell.
+            ControlRefused: the breaker can't tell, or its answer can't be read.
         """
         with self._turn():
             return self._ask_for(order_id)
 
     def heartbeat(self, cancel_after_ms: int) -> None:
-        """Say that the strategy lives. Silent for longer than this, its orders are cancelled; 0: never.
+        """Say that the strategy lives. Call it again in time, from the first one on.
+
+        Args:
+            cancel_after_ms: silent for longer than so many milliseconds, its orders are cancelled, those marked
+                `protect` excepted; at most 86,400,000 (a day); 0: never.
 
         Raises:
             BreakerUnavailable: no breaker within a second.
@@ -374,12 +379,17 @@ class OrderClient:
         self._read(0)
         while not self._is_there():
             if deadline.over():
-                place = self._orders.last_endpoint.decode()
-                raise BreakerUnavailable(
-                    f"no breaker for {BREAKER_WAIT_S:g} s at {place}: nothing was sent. "
-                    "Is it running, and with the same ORDERFUSE_HOME?"
-                )
+                raise BreakerUnavailable(self._why_nobody_is_there())
             self._read(deadline.left_s())
+
+    def _why_nobody_is_there(self) -> str:
+        place = self._orders.last_endpoint.decode()
+        if self._follower.other_version:
+            return f"the breaker at {place} has another version: {self._follower.other_version}. Nothing was sent."
+        return (
+            f"no breaker for {BREAKER_WAIT_S:g} s at {place}: nothing was sent. "
+            "Is it running, and with the same ORDERFUSE_HOME?"
+        )
 
     def _is_there(self) -> bool:
         heard = self._follower.heard_at is not None and self._follower.silent_s < SILENCE_S
@@ -453,7 +463,7 @@ class OrderClient:
         may_pass = seconds * 1000 < handle.ttl_ms + MARGIN_S * 1000
         try:
             known = self._ask_for(handle.order_id)
-        except (BreakerUnavailable, ControlRefused, DecodeError) as error:
+        except (BreakerUnavailable, ControlRefused) as error:
             says, maybe = f"the breaker does not say more ({error}): IB may have it", True
         else:
             if known is not None:

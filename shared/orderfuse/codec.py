@@ -15,6 +15,7 @@ import msgspec
 from orderfuse.ibfields import explain
 from orderfuse.messages import VERSION, Message
 from orderfuse.plain import plain, shown
+from orderfuse.version import __version__
 
 # What the breaker accepts; an order of IB with every field set has about 6 KiB.
 MAX_FRAME_BYTES = 16 * 1024
@@ -82,7 +83,10 @@ def decode_map(data: bytes, *, limit: int = MAX_FRAME_BYTES) -> dict[str, Any]:
         raise DecodeError(*problem, readable)
     version = fields.get("v")
     if type(version) is not int or version != VERSION:
-        raise DecodeError("wrong_version", f"v is {shown(version)}, allowed is {VERSION}", readable)
+        reason = (
+            f"v is {shown(version)}, allowed is {VERSION} (this is orderfuse {__version__}); use the same on both ends"
+        )
+        raise DecodeError("wrong_version", reason, readable)
     return readable
 
 

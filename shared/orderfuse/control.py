@@ -11,7 +11,7 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
-from orderfuse.codec import MAX_REPLY_BYTES, convert, decode_map, encode_map
+from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, convert, decode_map, encode_map
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import VERSION
 from orderfuse.replies import REPLIES
@@ -66,13 +66,19 @@ class ControlClient:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         **fields: Any,
     ) -> dict[str, Any]:
-        """Ask `op` and return the reply's map. Fields that are None are left out.
+        """Ask and return the reply's map. docs/PROTOCOL.md has the requests with their fields and replies.
+
+        Args:
+            op: the request: `status`, `trip`, `reset`, `orders`, `events`, `report` or `resolve`.
+            timeout_s: how many seconds to wait for the reply.
+            connect_timeout_s: how many seconds to wait for a breaker.
+            fields: what the request says; those that are None are left out.
 
         Raises:
             BreakerUnavailable: nobody is there, or no answer came within `timeout_s` after sending; the
                 text says which. In the second case the breaker may have done what was asked.
-            ControlRefused: the answer is no.
-            DecodeError: the request has more than 16 KiB, or the reply can't be read.
+            ControlRefused: the answer is no, or cannot be read (code `unreadable`); the request has more than
+                16 KiB (`bad_request`; nothing was sent).
         """
         request_id = next(self._ids)
         request = {"v": VERSION, "kind": "request", "op": op, "id": request_id}
@@ -85,13 +91,23 @@ class ControlClient:
             )
         if reply.get("ok") is not True:
             raise ControlRefused(str(reply.get("error") or reply), code=str(reply.get("code") or ""))
-        if op in REPLIES:
-            convert(reply, REPLIES[op])
+        self._check_shape(op, reply)
         return reply
+
+    @staticmethod
+    def _check_shape(op: str, reply: dict[str, Any]) -> None:
+        try:
+            if op in REPLIES:
+                convert(reply, REPLIES[op])
+        except DecodeError as error:
+            raise _unreadable(error) from None
 
     def _send(self, frame: bytes, connect_timeout_s: float) -> None:
         # The breaker would cut the connection over it, which looks like a breaker that is gone.
-        decode_map(frame)
+        try:
+            decode_map(frame)
+        except DecodeError as error:
+            raise ControlRefused(error.reason, code="bad_request") from None
         # With IMMEDIATE=1 the socket is writable only while the connection stands.
         try:
             self._socket.poll(_ms(connect_timeout_s), zmq.POLLOUT)
@@ -105,11 +121,19 @@ class ControlClient:
             if not self._socket.poll(_ms(left_s)):
                 continue
             frames = self._socket.recv_multipart()
-            reply = decode_map(frames[-1], limit=MAX_REPLY_BYTES)
+            try:
+                reply = decode_map(frames[-1], limit=MAX_REPLY_BYTES)
+            except DecodeError as error:
+                raise _unreadable(error) from None
             # Others are late replies to requests that were given up.
             if reply.get("kind") == "reply" and reply.get("id") == request_id:
                 return reply
         return None
+
+
+def _unreadable(error: DecodeError) -> ControlRefused:
+    text = f"the reply cannot be read, what was asked may have been done: {error.reason}"
+    return ControlRefused(text, code="unreadable")
 
 
 def _ms(seconds: float) -> int:

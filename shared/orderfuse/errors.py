@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orderfuse.plain import plain
+
 if TYPE_CHECKING:
     from orderfuse.messages import Blocked, Expired, Invalid
 
@@ -134,7 +136,7 @@ class ControlRefused(Exception):
     """The breaker answered a request on `control` with a no.
 
     Attributes:
-        code: `bad_request`, `unknown_op`, `stale`, `not_allowed` or `internal`.
+        code: `bad_request`, `unknown_op`, `stale`, `not_allowed`, `internal` or `unreadable`.
         reason: why, for people.
     """
 
@@ -142,3 +144,15 @@ class ControlRefused(Exception):
         super().__init__(reason)
         self.code = code
         self.reason = reason
+
+
+# Longer than any text about settings but one: a list of every order field that may be opened.
+_MAX_SETTINGS_TEXT = 2000
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used. The text names the setting, the value, what is allowed and what to do."""
+
+    def __init__(self, text: str) -> None:
+        # A name in it may be whatever stands in a file or an environment.
+        super().__init__(plain(text, _MAX_SETTINGS_TEXT))

@@ -40,16 +40,21 @@ _CIRCUIT_CODES = frozenset({"circuit_open", "latched", "half_open_full", "condit
 
 
 class OrderHandle:
-    """An order that was passed, and what becomes of it. Made by `OrderClient.submit`."""
+    """An order that was passed, and what becomes of it. Made by `OrderClient.submit`.
+
+    Attributes:
+        order_id: the order.
+        ttl_ms: how old it might be at its turn, in milliseconds.
+        decision: the breaker's decision; with `submit` returned, a Passed.
+        end: how it ended (a Filled with `done`, Cancelled, Rejected, NotPlaced, Expired, Invalid); None: not yet.
+        attached: the legs of its bracket, orders of their own once it has passed.
+    """
 
     def __init__(self, client: OrderClient, submitted: Submit) -> None:
         self.order_id = submitted.order_id
         self.ttl_ms = submitted.ttl_ms
-        #: The breaker's decision; with `submit` returned, a Passed.
         self.decision: Decision | None = None
-        #: How it ended (a Filled with `done`, Cancelled, Rejected, NotPlaced, Expired, Invalid); None: not yet.
         self.end: End | None = None
-        #: The legs of its bracket, orders of their own once it has passed.
         self.attached: tuple[OrderHandle, ...] = tuple(
             OrderHandle(client, structs.replace(submitted, order_id=leg.order_id, order=leg.order, attached=()))
             for leg in submitted.attached
@@ -97,13 +102,22 @@ class OrderHandle:
                 raise TimeoutError(f"{self!r} has not ended after {timeout:g} s")
 
     def cancel(self, *, timeout: float | None = None) -> RequestPassed:
-        """Ask for its cancel; see `OrderClient.cancel`. `wait` then tells how it really ended."""
+        """Ask for its cancel, and return once the breaker has taken the request; `wait` tells how it really ended.
+
+        Args:
+            timeout: give up after so many seconds; default 10.
+
+        Raises:
+            BreakerUnavailable: no breaker within a second; nothing was sent.
+            CancelRefused: the breaker says no.
+            OrderUnacknowledged: no answer; the cancel may have been taken or not.
+        """
         if timeout is None:
             return self._client.cancel(self.order_id)
         return self._client.cancel(self.order_id, timeout=timeout)
 
     def is_for(self, submitted: Submit) -> bool:
-        """Whether this order has passed and `submitted` is it once more.
+        """Whether this order has passed and `submitted` is it once more. For the client.
 
         Raises:
             OrderInvalid: the id is the same and the content differs; sending it would latch the circuit.
@@ -115,7 +129,7 @@ class OrderHandle:
         return isinstance(self.decision, Passed)
 
     def take(self, event: AnyOrderEvent) -> None:
-        """Note an event of this order."""
+        """Note an `event` of this order. For the client."""
         if event.again and any(_same_fact(event, earlier) for earlier in self._events):
             return
         self._events.append(event)

@@ -1,11 +1,92 @@
-"""One process of a kind for each home folder, kept by a lock file."""
+"""The home folder: whose it must be, and one process of a kind for each, kept by a lock file."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import pwd
+import stat
+import sys
 from pathlib import Path
 from typing import IO
+
+from orderfuse.errors import SettingsError
+from orderfuse.plain import plain
+
+HOME_VARIABLE = "ORDERFUSE_HOME"
+# The longest path of a unix socket: sizeof(sun_path) less its NUL (unix(7); 104 bytes on macOS).
+MAX_SOCKET_PATH = 107 if sys.platform.startswith("linux") else 103
+# What an error shows of a value: enough to recognise it, and still one line.
+_MAX_SHOWN = 200
+
+
+def home_folder(chosen: Path) -> Path:
+    """The absolute path of a home folder that only its owner can enter, created if missing.
+
+    Raises:
+        SettingsError: it cannot be created, is no folder, or is not ours alone.
+    """
+    try:
+        folder = chosen.expanduser().absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _guard(folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(
+            f"the home folder {plain(str(chosen), _MAX_SHOWN)!r} cannot be used: {why(error)}. "
+            f"Set {HOME_VARIABLE} to a folder that you own and can write to."
+        ) from error
+    return folder
+
+
+def check_socket_path(path: str, setting: str) -> None:
+    """Refuse a path that no unix socket can have; `setting` is what makes it so long.
+
+    Raises:
+        SettingsError: it is too long.
+    """
+    length = len(os.fsencode(path))
+    if length > MAX_SOCKET_PATH:
+        raise SettingsError(
+            f"the socket {plain(path, _MAX_SHOWN)!r} would have a path of {length} bytes, allowed are {MAX_SOCKET_PATH}. "
+            f"Set {setting} to a shorter one."
+        )
+
+
+def why(error: Exception) -> str:
+    """What went wrong, in words: without the number, and without the path that stands beside it anyway."""
+    match error:
+        case FileExistsError():
+            return "it is a file, not a folder"
+        case NotADirectoryError():
+            return "one of its parents is a file, not a folder"
+        case FileNotFoundError():
+            return "it is not there and cannot be created"
+        case IsADirectoryError():
+            return "it is a folder, not a file"
+        case OSError(strerror=str(words)):
+            return words
+    return str(error).removesuffix(".")
+
+
+def _guard(folder: Path) -> None:
+    """Let only the owner in: whoever can enter this folder can send orders."""
+    found = folder.stat()
+    me = os.geteuid()
+    if me not in (0, found.st_uid):
+        raise PermissionError(None, f"it belongs to {_user(found.st_uid)}, and this is {_user(me)}")
+    if found.st_mode & stat.S_IWOTH:
+        # Such as /tmp, which would be of no use to anybody else afterwards.
+        raise PermissionError(None, "everybody may write to it, so it serves others too")
+    if found.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
 
 
 class AlreadyRunning(Exception):
@@ -19,15 +100,19 @@ class HomeLock:
 
     Raises:
         AlreadyRunning: somebody holds it; the text names the process id if it is known.
-        OSError: the file cannot be written.
+        SettingsError: the file cannot be written.
     """
 
     def __init__(self, home: Path, name: str) -> None:
         self._path = home / f"{name}.lock"
-        self._file = self._lock(f"another {name} (process {{}}) uses {home}")
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
+        try:
+            self._file = self._lock(f"another {name} (process {{}}) uses {home}")
+            self._sign()
+        except OSError as error:
+            raise SettingsError(
+                f"{self._path} cannot be written: {why(error)}. Make room there, or set {HOME_VARIABLE} to a folder "
+                "that you own and can write to."
+            ) from error
 
     def release(self) -> None:
         """Let another process have the home, and leave no file behind."""
@@ -40,7 +125,7 @@ class HomeLock:
             file = self._path.open("a+", encoding="ascii")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 file.seek(0)
                 holder = file.read(20).strip() or "unknown"
                 file.close()
@@ -50,6 +135,17 @@ class HomeLock:
             if self._is_the_one(file):
                 return file
             file.close()
+
+    def _sign(self) -> None:
+        try:
+            self._file.truncate(0)
+            self._file.write(str(os.getpid()))
+            self._file.flush()
+        except OSError:
+            # Closing tries to write the rest once more.
+            with contextlib.suppress(OSError):
+                self._file.close()
+            raise
 
     def _is_the_one(self, file: IO[str]) -> bool:
         """Whether the locked file still has its name; else its owner has just removed it, and another may lock."""

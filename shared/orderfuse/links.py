@@ -7,8 +7,6 @@ ZeroMQ (it accepts ZMTP/1.0), so a plain tcp endpoint is refused.
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +14,7 @@ from typing import Any, Literal
 import zmq
 
 from orderfuse.codec import MAX_FRAME_BYTES, MAX_REPLY_BYTES
+from orderfuse.home import HOME_VARIABLE, check_socket_path, why
 from orderfuse.settings import Settings, SettingsError, variable_name
 
 LinkName = Literal["orders", "events", "control", "dispatch", "feedback"]
@@ -23,9 +22,6 @@ LinkName = Literal["orders", "events", "control", "dispatch", "feedback"]
 # A topic has at most 48 characters, and the greeting of a connection needs 300 bytes. Each byte of a
 # subscription costs the breaker memory and time, so that one of a megabyte would stop it.
 MAX_SUBSCRIPTION_BYTES = 512
-
-# The longest path of a unix socket: sizeof(sun_path) less its NUL (unix(7); 104 bytes on macOS).
-MAX_SOCKET_PATH = 107 if sys.platform.startswith("linux") else 103
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +84,8 @@ def endpoint(settings: Settings, link: LinkName) -> str:
     Raises:
         SettingsError: the endpoint is no ipc endpoint, or its path is too long for a socket.
     """
-    chosen: str = getattr(settings.links, link)
-    if not chosen:
-        chosen = f"ipc://{settings.home / 'links' / link}"
+    given: str = getattr(settings.links, link)
+    chosen = given or f"ipc://{settings.home / 'links' / link}"
     setting = f"links.{link}"
     scheme, separator, path = chosen.partition("://")
     if scheme == "tcp":
@@ -104,11 +99,7 @@ def endpoint(settings: Settings, link: LinkName) -> str:
             f"{setting} is {chosen!r}, allowed is ipc:// and an absolute path. "
             f"Change it, or set {variable_name('links', link)}."
         )
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise SettingsError(
-            f"{setting} is {chosen!r}: its path has {len(os.fsencode(path))} bytes, a socket's may have "
-            f"{MAX_SOCKET_PATH}. Set ORDERFUSE_HOME to a shorter folder."
-        )
+    check_socket_path(path, f"{setting} ({variable_name('links', link)})" if given else HOME_VARIABLE)
     return chosen
 
 
@@ -128,7 +119,10 @@ def bind(context: zmq.Context[Any], settings: Settings, link: LinkName) -> zmq.S
         path.chmod(0o600)
     except (OSError, zmq.ZMQError) as error:
         socket.close()
-        raise SettingsError(f"links.{link}: {address} cannot be bound: {error}.") from error
+        raise SettingsError(
+            f"links.{link} is {address!r} and cannot be bound: {why(error)}. Move away what stands in its place, "
+            f"or set {variable_name('links', link)} or {HOME_VARIABLE} to where you can write."
+        ) from error
     return socket
 
 

@@ -65,7 +65,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A child order of the same contract: one leg of a bracket."""
+    """A child order of the same contract: one leg of a bracket, with an `order_id` of its own and the map `order`."""
 
     order_id: OrderId
     order: dict[str, Any]
@@ -121,7 +121,16 @@ FromStrategy = Submit | Cancel | Replace | Heartbeat
 
 
 class OrderEvent(Message, frozen=True, kw_only=True):
-    """What became of an order. `seq` counts per topic; `again` marks the repeat of an earlier event."""
+    """What became of an order.
+
+    Attributes:
+        order_id: the order.
+        strategy_id: whose it is.
+        at_ns: when the breaker told it; wall clock, nanoseconds since 1970 UTC.
+        seq: the number of this event among those of its strategy, without a gap.
+        again: whether it repeats an earlier event, for whoever has asked again.
+        supersedes: the `seq` of an end that was told before and that this event replaces; None nearly always.
+    """
 
     order_id: str
     strategy_id: str
@@ -137,14 +146,30 @@ class OrderEvent(Message, frozen=True, kw_only=True):
 
 
 class Passed(OrderEvent, frozen=True, kw_only=True, tag="passed"):
-    """Handed to the executor."""
+    """Handed to the executor.
+
+    Attributes:
+        generation: the life of the circuit's state that admitted it.
+        trial: whether it tests the recovery, in HALF_OPEN.
+    """
 
     generation: int
     trial: bool
 
 
 class Blocked(OrderEvent, frozen=True, kw_only=True, tag="blocked"):
-    """Our own no: not sent, and never will be."""
+    """Our own no: not sent, and never will be.
+
+    Attributes:
+        reason: why, for people.
+        code: why, for programs: `circuit_open`, `latched`, `half_open_full`, `condition`, `rate_limit`, `queue_full`,
+            `limit`, `not_reducing`, `too_many_strategies` or `cancelled`.
+        scope: whose circuit or limit it was: `system` or `strategy:<id>`.
+        state: that circuit's state: `CLOSED`, `OPEN` or `HALF_OPEN`.
+        retry_at: when OPEN ends, as ISO 8601 text in UTC; None where no time is known.
+        failures: how many failures are in that circuit's window.
+        failure_count: how many there were since it was last CLOSED.
+    """
 
     reason: str
     code: BlockCode
@@ -156,7 +181,7 @@ class Blocked(OrderEvent, frozen=True, kw_only=True, tag="blocked"):
 
 
 class Expired(OrderEvent, frozen=True, kw_only=True, tag="expired"):
-    """Too old at its turn; not sent."""
+    """Too old at its turn, by `age_ms` milliseconds since it was sent; nothing went to IB."""
 
     age_ms: int
 
@@ -176,7 +201,13 @@ class Duplicate(OrderEvent, frozen=True, kw_only=True, tag="duplicate"):
 
 
 class Accepted(OrderEvent, frozen=True, kw_only=True, tag="accepted"):
-    """IB has it."""
+    """IB has it.
+
+    Attributes:
+        ib_order_id: IB's number of it in the API.
+        perm_id: IB's number of it for good; 0 while IB has not said it.
+        status: IB's word for how it stands, such as `PreSubmitted` or `Submitted`.
+    """
 
     ib_order_id: int
     perm_id: int
@@ -184,7 +215,18 @@ class Accepted(OrderEvent, frozen=True, kw_only=True, tag="accepted"):
 
 
 class Filled(OrderEvent, frozen=True, kw_only=True, tag="filled"):
-    """One execution. `cum_qty`, `avg_price` and `remaining` stand after it; a correction names what it `corrects`."""
+    """One execution.
+
+    Attributes:
+        exec_id: IB's id of the execution.
+        shares: how many were executed; contracts, for what is not a share.
+        price: at what price, in the contract's currency.
+        cum_qty: how many of the order are executed after it.
+        avg_price: their average price.
+        remaining: how many are not.
+        done: whether the order is filled completely: then this is its end.
+        corrects: the `exec_id` that this one corrects, if it does.
+    """
 
     exec_id: str
     shares: float
@@ -197,7 +239,14 @@ class Filled(OrderEvent, frozen=True, kw_only=True, tag="filled"):
 
 
 class Commission(OrderEvent, frozen=True, kw_only=True, tag="commission"):
-    """What an execution cost."""
+    """What an execution cost.
+
+    Attributes:
+        exec_id: IB's id of the execution.
+        commission: what IB charges, in `currency`.
+        currency: such as `USD`.
+        realized_pnl: the profit or loss that it realized, in `currency`; None if IB says none.
+    """
 
     exec_id: str
     commission: float
@@ -206,7 +255,14 @@ class Commission(OrderEvent, frozen=True, kw_only=True, tag="commission"):
 
 
 class Cancelled(OrderEvent, frozen=True, kw_only=True, tag="cancelled"):
-    """Cancelled, confirmed by IB."""
+    """Cancelled, confirmed by IB.
+
+    Attributes:
+        filled: how many were executed before.
+        remaining: how many were not, and will not be.
+        reason: why, for people.
+        request_id: the cancel that asked for it; None if nobody here did.
+    """
 
     filled: float
     remaining: float
@@ -215,14 +271,21 @@ class Cancelled(OrderEvent, frozen=True, kw_only=True, tag="cancelled"):
 
 
 class Rejected(OrderEvent, frozen=True, kw_only=True, tag="rejected"):
-    """The broker's no."""
+    """The broker's no: its error number `ib_code`, and its words as `reason`."""
 
     ib_code: int
     reason: str
 
 
 class RequestPassed(OrderEvent, frozen=True, kw_only=True, tag="request_passed"):
-    """A cancel or replace goes its way. `code` says how: sent, queued (ended at once), kept, remembered."""
+    """A cancel or replace goes its way.
+
+    Attributes:
+        request_id: which one.
+        code: how: `sent`, `queued` (ended at once), `kept` (until there is a connection) or `remembered` (the order
+            is not known yet).
+        reason: more, for people.
+    """
 
     request_id: str
     code: str
@@ -230,7 +293,7 @@ class RequestPassed(OrderEvent, frozen=True, kw_only=True, tag="request_passed")
 
 
 class RequestRefused(OrderEvent, frozen=True, kw_only=True, tag="request_refused"):
-    """A cancel or replace does not go its way, and why."""
+    """The cancel or replace `request_id` does not go its way: why, as `code` for programs and `reason` for people."""
 
     request_id: str
     code: str
@@ -238,7 +301,13 @@ class RequestRefused(OrderEvent, frozen=True, kw_only=True, tag="request_refused
 
 
 class CancelFailed(OrderEvent, frozen=True, kw_only=True, tag="cancel_failed"):
-    """IB did not cancel."""
+    """IB did not cancel; the order lives on.
+
+    Attributes:
+        request_id: the cancel, if a strategy asked for it.
+        ib_code: IB's error number.
+        reason: IB's words.
+    """
 
     request_id: str | None
     ib_code: int
@@ -246,7 +315,13 @@ class CancelFailed(OrderEvent, frozen=True, kw_only=True, tag="cancel_failed"):
 
 
 class Replaced(OrderEvent, frozen=True, kw_only=True, tag="replaced"):
-    """IB has taken the change; the order works under its new terms."""
+    """IB has taken the change `request_id`: the order works under its new terms.
+
+    Attributes:
+        request_id: the replace.
+        ib_code: a number that IB gave with it; 0: none.
+        reason: IB's words with it, if any.
+    """
 
     request_id: str
     ib_code: int = 0
@@ -254,7 +329,13 @@ class Replaced(OrderEvent, frozen=True, kw_only=True, tag="replaced"):
 
 
 class ReplaceFailed(OrderEvent, frozen=True, kw_only=True, tag="replace_failed"):
-    """The change did not happen. The order is as it was, or has ended, as its own events tell."""
+    """The change `request_id` did not happen. The order is as it was, or has ended, as its own events tell.
+
+    Attributes:
+        request_id: the replace.
+        ib_code: IB's error number; 0 if it was not IB that refused.
+        reason: why, for people.
+    """
 
     request_id: str
     ib_code: int = 0
@@ -266,7 +347,13 @@ class Unknown(OrderEvent, frozen=True, kw_only=True, tag="unknown"):
 
 
 class NotPlaced(OrderEvent, frozen=True, kw_only=True, tag="not_placed"):
-    """IB never had it, proven."""
+    """IB never had it, proven.
+
+    Attributes:
+        code: how it came about: `fenced` (a trip was faster), `lease` (the executor had lost the breaker), `cancelled`,
+            `undelivered` (it could not be written to IB) or `reconciled` (looked up at IB).
+        reason: more, for people.
+    """
 
     code: NotPlacedCode
     reason: str = ""
@@ -294,7 +381,26 @@ AnyOrderEvent = (
 
 
 class State(Message, frozen=True, kw_only=True, tag="state", omit_defaults=False):
-    """The state of one circuit: at every change, and every 500 ms as a repeat."""
+    """The state of one circuit: at every change, and every 500 ms as a repeat.
+
+    Attributes:
+        scope: what the circuit guards: `system` or `strategy:<id>`.
+        state: `CLOSED`, `OPEN` or `HALF_OPEN`.
+        reason: why it is OPEN; else None.
+        failures: how many failures are in the window; in OPEN, as at the trip.
+        failure_count: how many there were since it was last CLOSED.
+        opened_at: when it opened last, as ISO 8601 text in UTC; None while CLOSED.
+        retry_at: when OPEN ends, likewise; None where no time is known.
+        half_open_tries: successful trial orders of this round.
+        latched: whether only a reset ends this OPEN.
+        generation: the number of this life of the state.
+        conditions: the names of the conditions that hold.
+        fenced: whether the executor has confirmed that nothing older can be written any more.
+        trading_allowed: whether the next order would be admitted.
+        at_ns: when it was told; wall clock, nanoseconds since 1970 UTC.
+        seq: the number of the change, without a gap; a repeat has that of the last one.
+        repeat: whether nothing has changed.
+    """
 
     scope: str
     state: Literal["CLOSED", "OPEN", "HALF_OPEN"]
@@ -315,7 +421,21 @@ class State(Message, frozen=True, kw_only=True, tag="state", omit_defaults=False
 
 
 class Health(Message, frozen=True, kw_only=True, tag="health", omit_defaults=False):
-    """How the pipeline is, every second. Not journaled, no seq."""
+    """How the pipeline is, every second. Not journaled, no seq.
+
+    Attributes:
+        at_ns: when it was told; wall clock, nanoseconds since 1970 UTC.
+        queued: how many orders of each strategy wait in the breaker.
+        orders_out: how many orders are beyond the breaker without IB's answer.
+        window: the most of them that there may be.
+        window_used: how many places of the window are taken.
+        unknown: how many are `unknown`.
+        executor_present: whether there is an executor.
+        gateway_connected: whether it has a connection to TWS or IB Gateway.
+        dropped: how many messages were dropped since the start, by cause.
+        journal_lag_ms: how long the last write to the journal took, in milliseconds.
+        journal_error: why it cannot be written; None while it can.
+    """
 
     at_ns: int
     queued: dict[str, int]

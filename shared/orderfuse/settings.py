@@ -20,28 +20,21 @@ import msgspec
 from msgspec import Meta
 
 from orderfuse.circuit import CircuitBreakerConfig
+from orderfuse.errors import SettingsError as SettingsError
+from orderfuse.home import HOME_VARIABLE, home_folder, why
 from orderfuse.ibfields import OPENABLE
 from orderfuse.plain import MAX_VALUE, plain, shown
 
-HOME_VARIABLE = "ORDERFUSE_HOME"
 SETTINGS_FILE = "orderfuse.toml"
+CRASH_VARIABLE = "ORDERFUSE_CRASH_AT"
 _PREFIX = "ORDERFUSE_"
+# Every setting with a comment of its own has some kilobytes. What is larger is another file.
+MAX_FILE_BYTES = 256 * 1024
 
 # No path and no host has a control character, and a NUL would break the call that takes it.
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*\Z"
 
-# Longer than any of these texts but one: a list of every order field that may be opened.
-MAX_TEXT = 2000
-
 Port = Annotated[int, Meta(ge=1, le=65_535)]
-
-
-class SettingsError(Exception):
-    """A setting that cannot be used. The text names the setting, the value, what is allowed and what to do."""
-
-    def __init__(self, text: str) -> None:
-        # A name in it may be whatever stands in a file or an environment.
-        super().__init__(plain(text, MAX_TEXT))
 
 
 class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +143,17 @@ class LinksSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that can be set, and the folder it belongs to."""
+    """Everything that can be set, and the folder it belongs to. `load_settings` makes one.
+
+    Attributes:
+        home: the folder of sockets, journals and `orderfuse.toml`.
+        breaker: the table `[breaker]`.
+        dispatch: the table `[dispatch]`.
+        executor: the table `[executor]`.
+        ib: the table `[ib]`.
+        paper: the table `[paper]`.
+        links: the table `[links]`.
+    """
 
     home: Path
     breaker: BreakerSettings = BreakerSettings()
@@ -174,13 +177,17 @@ _CIRCUIT_FIELDS = tuple(field.name for field in dataclasses.fields(CircuitBreake
 
 
 def load_settings(home: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of `home` (default: `$ORDERFUSE_HOME`, else `~/.orderfuse`), creating the folder.
+    """Read the settings of a home folder, creating the folder if it is missing.
+
+    Args:
+        home: the folder; default `$ORDERFUSE_HOME`, else `~/.orderfuse`.
+        environ: variables that win over its `orderfuse.toml`; default: those of this process.
 
     Raises:
         SettingsError: the folder, the file or a value cannot be used.
     """
     environ = os.environ if environ is None else environ
-    home = _home_folder(home, environ)
+    home = home_folder(home or Path(environ.get(HOME_VARIABLE) or "~/.orderfuse"))
     given = _from_file(home / SETTINGS_FILE)
     for name, value in _from_environment(environ).items():
         given[name] = value
@@ -193,7 +200,6 @@ def load_settings(home: Path | None = None, *, environ: Mapping[str, str] | None
             tables[table][key] = _checked(table, key, value, source)
     if circuit:
         tables["breaker"]["circuit"] = CircuitBreakerConfig(**circuit)
-    _check_allowed_fields(tables["executor"].get("allow_order_fields", ()))
     built = {table: TABLES[table](**values) for table, values in tables.items()}
     return Settings(home=home, **built)  # type: ignore[arg-type]
 
@@ -209,75 +215,72 @@ def variable_name(table: str, key: str) -> str:
     return f"{_PREFIX}{table.upper()}__{key.upper()}"
 
 
-# -- where values come from -------------------------------------------------------------------------------
-
-_Given = dict[tuple[str, str], tuple[Any, str]]
-
-
-def _home_folder(home: Path | None, environ: Mapping[str, str]) -> Path:
-    chosen = home or Path(environ.get(HOME_VARIABLE) or "~/.orderfuse")
-    try:
-        folder = chosen.expanduser().absolute()
-        # Whoever can enter this folder can send orders: only its owner may.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SettingsError(
-            f"the home folder {chosen} cannot be used: {error}. "
-            f"Set {HOME_VARIABLE} to a folder that you own and can write to."
-        ) from error
-    return folder
-
-
-def _from_file(path: Path) -> _Given:
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}. Give it back to yourself: chmod 600.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}.") from error
-    except (RecursionError, ValueError) as error:
-        # A nest of thousands of lists, a number of thousands of digits.
-        raise SettingsError(f"{path} is no file of settings: {error}. Change it there.") from error
-    given: _Given = {}
-    for table, values in document.items():
-        if table not in TABLES:
-            raise SettingsError(f"{path}: there is no table [{table}]{_nearest(table, TABLES)}")
-        if not isinstance(values, dict):
-            raise SettingsError(f"{path}: {table} must be a table, written as [{table}].")
-        for key, value in values.items():
-            _known(table, key, f"{path}: there is no setting {table}.{key}")
-            given[table, key] = (value, f"in {path}")
-    return given
-
-
 def crash_at(environ: Mapping[str, str] | None = None) -> tuple[str, int] | None:
     """The point at which this process shall die, and the how-manieth time: `ORDERFUSE_CRASH_AT`, for tests.
 
     Raises:
         SettingsError: it has not the form `<point>:<count>`.
     """
-    text = (os.environ if environ is None else environ).get("ORDERFUSE_CRASH_AT", "")
+    text = (os.environ if environ is None else environ).get(CRASH_VARIABLE, "")
     if not text:
         return None
     point, _, count = text.rpartition(":")
     if not point or not count.isdigit() or not int(count):
         raise SettingsError(
-            f"ORDERFUSE_CRASH_AT is {text!r}, allowed is <point>:<count> with a count from 1. "
+            f"{CRASH_VARIABLE} is {text!r}, allowed is <point>:<count> with a count from 1. "
             "Unset it: it is for tests only."
         )
     return point, int(count)
 
 
+# -- where values come from -------------------------------------------------------------------------------
+
+_Given = dict[tuple[str, str], tuple[Any, str]]
+
+
+def _from_file(path: Path) -> _Given:
+    given: _Given = {}
+    for table, values in _document(path).items():
+        if table not in TABLES:
+            raise SettingsError(f"{path}: there is no table [{plain(table, MAX_VALUE)}]{_nearest(table, TABLES)}")
+        if not isinstance(values, dict):
+            raise SettingsError(f"{path}: {table} must be a table, written as [{table}].")
+        for key, value in values.items():
+            _known(table, key, f"{path}: there is no setting {table}.{plain(key, MAX_VALUE)}")
+            given[table, key] = (value, f"in {path}")
+    return given
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        if not path.exists():
+            return {}
+        if not path.is_file():
+            raise SettingsError(f"{path} is not a file. Move it away: settings are read from a file of this name.")
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SettingsError(f"{path} cannot be read: {why(error)}. Give it to yourself: chmod 600.") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise SettingsError(f"{path} has more than {MAX_FILE_BYTES} bytes: it is not a file of settings. Move it away.")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 text, at byte {error.start}. Save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        # Beside its own error, tomllib lets through what Python says of a number or a nesting without end.
+        raise SettingsError(f"{path} is not valid TOML: {why(error)}. Correct it there.") from error
+
+
 def _from_environment(environ: Mapping[str, str]) -> _Given:
     given: _Given = {}
     for variable, text in environ.items():
-        if not variable.startswith(_PREFIX) or "__" not in variable:
+        if not variable.startswith(_PREFIX) or variable in {HOME_VARIABLE, CRASH_VARIABLE}:
             continue
-        table, _, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        table, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
+        if not separator:
+            # Ignored, a setting that somebody believes in would not hold.
+            raise SettingsError(f"{variable}: there is no such variable{_nearest(variable, _variables())}")
         if table not in TABLES:
             raise SettingsError(f"{variable}: there is no table [{table}]{_nearest(table, TABLES)}")
         _known(table, key, f"{variable}: there is no setting {table}.{key}")
@@ -297,6 +300,10 @@ def _known(table: str, key: str, complaint: str) -> None:
         raise SettingsError(f"{complaint}{_nearest(key, names)}")
 
 
+def _variables() -> tuple[str, ...]:
+    return (HOME_VARIABLE, *(variable_name(table, key) for table in TABLES for key in setting_names(table)))
+
+
 def _nearest(name: str, known: Any) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}."
@@ -307,21 +314,23 @@ def _nearest(name: str, known: Any) -> str:
 
 def _checked(table: str, key: str, value: Any, source: str) -> Any:
     hint = get_type_hints(TABLES[table], include_extras=True)[key]
-    plain = _split(value) if isinstance(value, _Text) and _is_tuple(hint) else value
+    given = _split(value) if isinstance(value, _Text) and _is_tuple(hint) else value
     try:
-        return msgspec.convert(plain, hint, strict=not isinstance(value, _Text))
+        converted = msgspec.convert(given, hint, strict=not isinstance(value, _Text))
     except msgspec.ValidationError as error:
         raise _wrong(table, key, value, source, allowed(hint)) from error
+    if key == "allow_order_fields":
+        _check_openable(converted, source)
+    return converted
 
 
-def _check_allowed_fields(names: tuple[str, ...]) -> None:
+def _check_openable(names: tuple[str, ...], source: str) -> None:
     closed = sorted(set(names) - OPENABLE)
     if closed:
+        table, key = "executor", "allow_order_fields"
         named = plain(", ".join(closed), MAX_VALUE)
-        raise SettingsError(
-            f"executor.allow_order_fields names {named}, allowed are {', '.join(sorted(OPENABLE))}. "
-            f"Change it, or set {variable_name('executor', 'allow_order_fields')}."
-        )
+        complaint = f"{table}.{key} names {named}, allowed are {', '.join(sorted(OPENABLE))}"
+        raise SettingsError(_place(table, key, complaint, source))
 
 
 def _circuit_value(key: str, value: Any, source: str) -> Any:
@@ -380,5 +389,6 @@ def allowed(hint: Any) -> str:
         low = next((meta.ge for meta in bounds if meta.ge is not None), None)
         high = next((meta.le for meta in bounds if meta.le is not None), None)
         return f"a whole number from {low} to {high}"
+    shortest = next((meta.min_length for meta in bounds if meta.min_length is not None), 0)
     longest = next((meta.max_length for meta in bounds if meta.max_length is not None), None)
-    return f"text of at most {longest} characters, no control characters"
+    return f"text of {shortest} to {longest} characters, no control characters"

@@ -38,7 +38,7 @@ _PAGE, _PAGES = 1000, 10
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """Nothing comes from a breaker: it is not there (any more), or it is stuck."""
+    """Nothing has come from a breaker for `for_s` seconds: it is not there (any more), or it is stuck."""
 
     for_s: float
 
@@ -52,7 +52,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Events were missed, and `replayed` of them were filled in from the journal; they follow.
+    """Events after the number `after_seq` were missed; `replayed` of them come from the journal and follow.
 
     `missing` is True if the journal did not have them all: read the rest from `orders` and `status`.
     """
@@ -64,7 +64,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """An event that this version can't read. The cause `unknown_kind` is a newer breaker's."""
+    """An event that this version can't read, and the `reason`, for people.
+
+    The `cause` is for programs: `unknown_kind` is a newer breaker's event, `wrong_version` a breaker of another
+    version, which is said once for all of its events.
+    """
 
     reason: str
     cause: str
@@ -171,6 +175,8 @@ class Follower:
         self._catch_up_due = True
         # When a state was last heard, None before the first: then `silent_s` counts from the start.
         self.heard_at: float | None = None
+        # What is wrong with the version of a breaker that speaks another one; empty where none does.
+        self.other_version = ""
         self._started_at = self._read_at = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -251,7 +257,7 @@ class Follower:
                 page = reply.get("next")
                 if not (reply.get("more") and found and isinstance(page, int)):
                     return Replay(items, last, complete=True)
-        except (BreakerUnavailable, ControlRefused, DecodeError):
+        except (BreakerUnavailable, ControlRefused):
             return None
         return Replay(items, last, complete=False)
 
@@ -282,7 +288,12 @@ class Follower:
         try:
             fields = decode_map(data, limit=MAX_REPLY_BYTES)
         except DecodeError as error:
-            return [(topic, Unreadable(error.reason, error.cause))]
+            said = self.other_version
+            if error.cause == "wrong_version":
+                self.other_version = error.reason
+            # All that such a breaker says is of that version: once is enough.
+            return [] if said and said == self.other_version else [(topic, Unreadable(error.reason, error.cause))]
+        self.other_version = ""
         if topic.startswith("state/"):
             self.heard_at = time.monotonic()
         message = _typed_or_unreadable(topic, fields)
@@ -347,6 +358,14 @@ class Watcher:
     A message is a typed event of the bus, or one of the notices `Heard`, `Silent`, `Gap`, `Unreadable`
     (those about the breaker itself come with the topic ""). Repeated states are left out.
     A context manager, for one thread.
+
+    Args:
+        settings: where the breaker is.
+        topics: prefixes of the topics to follow: `order/`, `order/<strategy_id>/`, `health/`, `state/`; default: all.
+            Keep `state/` or `state/system/` among them: the states tell a quiet breaker from none.
+
+    Raises:
+        SettingsError: an endpoint cannot be used.
     """
 
     def __init__(self, settings: Settings, topics: tuple[str, ...] = EVERYTHING) -> None:
@@ -362,16 +381,16 @@ class Watcher:
         self.close()
 
     def close(self) -> None:
-        """Close the links."""
+        """Close the links; a second time does nothing."""
         self._follower.close()
 
     def __iter__(self) -> Iterator[Item]:
-        """Everything, for ever."""
+        """Everything that comes, for ever."""
         while True:
             yield from self.read(1.0)
 
     def read(self, wait_s: float = 0.0) -> list[Item]:
-        """What has come, waiting up to `wait_s` for it."""
+        """What has come, waiting up to `wait_s` seconds for the first of it. May take a second longer at a gap."""
         items = self._follower.read(wait_s)
         return self._presence() + items
 
@@ -386,7 +405,7 @@ class Watcher:
     def _status(self) -> dict[str, Any] | None:
         try:
             return self._follower.control.request("status")
-        except (BreakerUnavailable, ControlRefused, DecodeError):
+        except (BreakerUnavailable, ControlRefused):
             return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from orderfuse.messages import NotPlaced, Tripped
 from orderfuse.settings import IbSettings
@@ -181,6 +182,54 @@ def test_a_gateway_that_falls_silent_is_not_usable_and_then_given_up() -> None:
             gateway.answers["49"] = ["49|1|1700000000"]
             await until(lambda: connection.usable, "an answer")
             await connection.stop()
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("closes", "says"),
+    [
+        (False, "what listens there did not answer as TWS or IB Gateway within 0.1 s"),
+        (True, "what listens there closed the connection at once"),
+    ],
+)
+def test_a_web_server_in_the_gateways_place_is_said_once_and_something_else_is_waited_for(
+    closes: bool, says: str
+) -> None:
+    async def story() -> None:
+        connections = 0
+
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal connections
+            connections += 1
+            await reader.read(100)
+            writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n<!DOCTYPE HTML>")
+            if not closes:
+                await reader.read()
+            writer.close()
+
+        lines: list[str] = []
+        sink = logger.add(lines.append, format="{message}", level="WARNING")
+        server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        connection = manager(port, timing=Timing(connect=0.1, first_pause=0.02, longest_pause=0.05))
+        task = asyncio.create_task(connection.run())
+        await until(lambda: connections >= 4, "further attempts")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        server.close()
+        logger.remove(sink)
+        check = "check ib.host and ib.port (ORDERFUSE_IB__PORT), and that the API is switched on there"
+        assert lines == [f"waiting for the gateway at 127.0.0.1:{port}: {says}; {check}\n"]
+
+    run(story)
+
+
+def test_a_port_where_nothing_listens_is_said_to_be_one() -> None:
+    async def story() -> None:
+        connection = manager(1, timing=Timing(first_pause=0.02))
+        with pytest.raises(TimeoutError, match=r"nothing listens there; start it, or set ib\.host and ib\.port"):
+            await connection.start(0.2)
 
     run(story)
 

@@ -10,7 +10,8 @@ import pytest
 import zmq
 
 from orderfuse import links
-from orderfuse.links import MAX_SOCKET_PATH, TOPOLOGY, LinkName, endpoint
+from orderfuse.home import MAX_SOCKET_PATH
+from orderfuse.links import TOPOLOGY, LinkName, endpoint
 from orderfuse.settings import Settings, SettingsError, load_settings
 
 NAMES: tuple[LinkName, ...] = get_args(LinkName)
@@ -47,11 +48,21 @@ def test_an_endpoint_that_cannot_be_guarded_is_refused(home: Path, address: str,
 def test_a_path_that_no_socket_can_have_is_refused_by_its_length(home: Path) -> None:
     longest = "/" + "x" * (MAX_SOCKET_PATH - 1)
     assert endpoint(with_link(home, "events", f"ipc://{longest}"), "events")
-    with pytest.raises(SettingsError, match="ORDERFUSE_HOME"):
+    says = (
+        rf"{MAX_SOCKET_PATH + 1} bytes, allowed are {MAX_SOCKET_PATH}\. Set links\.events \(ORDERFUSE_LINKS__EVENTS\)"
+    )
+    with pytest.raises(SettingsError, match=says):
         endpoint(with_link(home, "events", f"ipc://{longest}x"), "events")
     # Bytes count, not characters.
-    with pytest.raises(SettingsError, match="ORDERFUSE_HOME"):
+    with pytest.raises(SettingsError, match="bytes, allowed are"):
         endpoint(with_link(home, "events", f"ipc:///{'ö' * (MAX_SOCKET_PATH // 2 + 1)}"), "events")
+
+
+def test_a_home_with_a_path_too_long_for_sockets_says_which_setting_to_change(home: Path) -> None:
+    folder = home / ("x" * (MAX_SOCKET_PATH - len(str(home)) - len("//links/events")))
+    assert endpoint(load_settings(folder, environ={}), "events").startswith(f"ipc://{folder}")
+    with pytest.raises(SettingsError, match=r"allowed are \d+\. Set ORDERFUSE_HOME to a shorter one\.$"):
+        endpoint(load_settings(folder, environ={}), "dispatch")
 
 
 # libzmq takes these and cannot be asked for them.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderfuse.settings import MAX_TEXT, TABLES, Settings, SettingsError, load_settings, setting_names, variable_name
+from orderfuse.settings import TABLES, Settings, SettingsError, load_settings, setting_names, variable_name
 
 NAMES = [(table, key) for table in TABLES for key in setting_names(table)]
 TEXTS = st.text(max_size=40) | st.sampled_from(
@@ -36,7 +36,7 @@ def read(document: bytes = b"", **environ: str) -> Settings | str:
         except SettingsError as error:
             text = str(error)
     assert text.isprintable(), text
-    assert 0 < len(text) <= MAX_TEXT
+    assert 0 < len(text) <= 2000
     return text
 
 

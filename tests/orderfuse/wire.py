@@ -64,12 +64,14 @@ class WireBreaker:
         subscribe: bool = True,
         tells_state: bool = True,
         answers_control: bool = True,
+        version: int = 1,
     ) -> None:
         self.settings = settings
         self.on_order = on_order or say_nothing
         self.journal = defaultdict(list) if journal is None else journal
         self.known: dict[str, Fields] = {}
         self.answers_control = answers_control
+        self.version = version
         self.subscribe = subscribe
         self.tells_state = tells_state
         #: Every message of the link orders, as its raw frames.
@@ -116,7 +118,9 @@ class WireBreaker:
         return numbered
 
     def publish(self, topic: str, fields: Fields) -> None:
-        self._commands.put(lambda: self._events.send_multipart([topic.encode(), encode_map({"v": 1, **fields})]))
+        self._commands.put(
+            lambda: self._events.send_multipart([topic.encode(), encode_map({"v": self.version, **fields})])
+        )
 
     # -- the thread ---------------------------------------------------------------------------------------
 
@@ -151,7 +155,7 @@ class WireBreaker:
 
     def _tell_state(self) -> None:
         now = msgspec.to_builtins(state(seq=1, at_ns=time.time_ns(), repeat=True))
-        self._events.send_multipart([b"state/system/", encode_map({"v": 1, **now})])
+        self._events.send_multipart([b"state/system/", encode_map({"v": self.version, **now})])
 
     def _take_order(self, frames: list[bytes]) -> None:
         self.frames.append(frames)
@@ -164,7 +168,7 @@ class WireBreaker:
         request = decode_map(payload)
         self.requests.append(request)
         if self.answers_control:
-            reply = {"v": 1, "kind": "reply", "id": request["id"], "ok": True, **self._reply(request)}
+            reply = {"v": self.version, "kind": "reply", "id": request["id"], "ok": True, **self._reply(request)}
             self._control.send_multipart([*envelope, encode_map(reply)])
 
     def _reply(self, request: Fields) -> Fields:
