@@ -11,8 +11,10 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
+import stat
 import tomllib
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -153,14 +155,18 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 _CIRCUIT_FIELDS = tuple(field.name for field in dataclasses.fields(CircuitBreakerConfig))
 
 
-def load_settings(home: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    home: Path | None = None, *, environ: Mapping[str, str] | None = None, create_home: bool = True
+) -> Settings:
     """Read the settings of `home` (default: `$ORDERFUSE_HOME`, else `~/.orderfuse`), creating the folder.
+
+    With `create_home=False` the folder must be there, and is left as it is: for a name that a person typed.
 
     Raises:
         SettingsError: the folder, the file or a value cannot be used.
     """
     environ = os.environ if environ is None else environ
-    home = _home_folder(home, environ)
+    home = _home_folder(home, environ) if create_home or home is None else _existing_folder(home)
     given = _from_file(home / SETTINGS_FILE)
     for name, value in _from_environment(environ).items():
         given[name] = value
@@ -208,6 +214,28 @@ def _home_folder(home: Path | None, environ: Mapping[str, str]) -> Path:
             f"Set {HOME_VARIABLE} to a folder that you own and can write to."
         ) from error
     return folder
+
+
+def _existing_folder(chosen: Path) -> Path:
+    try:
+        folder = chosen.expanduser().absolute()
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return folder
+    except FileNotFoundError:
+        raise SettingsError(f"there is no folder {chosen}{_nearest_sibling(folder)}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(f"the home folder {chosen} cannot be used: {error}. Name a folder of your own.") from error
+    raise SettingsError(f"the home {chosen} is a file. Name the folder that holds it.")
+
+
+def _nearest_sibling(folder: Path) -> str:
+    try:
+        # Only for a hint: of a folder with very many others it looks at the first 1000.
+        siblings = [each.name for each in islice(folder.parent.iterdir(), 1000) if each.is_dir()]
+    except OSError:
+        siblings = []
+    near = difflib.get_close_matches(folder.name, siblings, n=1)
+    return f"; did you mean {folder.parent / near[0]}?" if near else ": a breaker makes it when it starts with it."
 
 
 def _from_file(path: Path) -> _Given:
