@@ -22,10 +22,10 @@ from orderfuse.show import a_list, maps, stdin_is_a_person
 
 # The breaker answers from memory, before it does anything else; with the start of Python a person waits a
 # second at most for the word that it is not there, or stuck.
-STATUS_TIMEOUT_S = 0.6
+STATUS_TIMEOUT_S = 0.65
 # What is asked only to say more: it must not hold up a stop, nor who presses the tabulator key.
 HINT_TIMEOUT_S = 0.2
-HINT_CONNECT_TIMEOUT_S = 0.1
+HINT_CONNECT_TIMEOUT_S = 0.2
 # What the bus takes.
 MAX_REASON = 500
 

@@ -12,6 +12,7 @@ import typer
 
 from orderfuse import completion
 from orderfuse.asking import (
+    HINT_CONNECT_TIMEOUT_S,
     STATUS_TIMEOUT_S,
     ask_why,
     asking,
@@ -24,6 +25,7 @@ from orderfuse.asking import (
     unknown_in,
     who,
 )
+from orderfuse.control import CONNECT_TIMEOUT_S
 from orderfuse.livewatch import watch_events
 from orderfuse.messages import ConditionName, Generation, OrderId, Price, Scope, Shares, StrategyId
 from orderfuse.orderview import order_rows, order_story
@@ -146,6 +148,8 @@ def trip(
         reply = control.request(
             "trip",
             timeout_s=TRIP_TIMEOUT_S,
+            # It has been connecting all the while that the preview was asked for.
+            connect_timeout_s=CONNECT_TIMEOUT_S - HINT_CONNECT_TIMEOUT_S,
             reason=why or ask_why(),
             scope=scope,
             cancel=cancel.value if cancel else None,

@@ -18,7 +18,7 @@ from orderfuse.settings import Settings
 
 # A breaker on this machine is connected to within a few milliseconds. With the start of Python it leaves
 # a person less than a second without an answer when nobody is there.
-CONNECT_TIMEOUT_S = 0.4
+CONNECT_TIMEOUT_S = 0.5
 # Control is served before anything else, also under a flood; a second without an answer means: stuck or gone.
 ANSWER_TIMEOUT_S = 1.0
 

@@ -26,7 +26,7 @@ def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_status_shows_everything_and_nothing_moves_the_terminal(home: Path, settings: Settings) -> None:
     with Answering(settings, status=STATUS):
         result = run(home, "status")
-    assert result.exit_code == DONE
+    assert result.exit_code == DONE, result.output
     for word in ("system", "OPEN", "latched", "[in]", "margin_low", "DU0000000", "4010", "3 queued", "2 out", "o-7"):
         assert word in result.output
     assert "\x1b" not in result.output
@@ -35,7 +35,7 @@ def test_status_shows_everything_and_nothing_moves_the_terminal(home: Path, sett
 def test_status_as_json_is_the_replys_map(home: Path, settings: Settings) -> None:
     with Answering(settings, status=STATUS):
         result = run(home, "status", "--json")
-    assert result.exit_code == DONE
+    assert result.exit_code == DONE, result.output
     reply = json.loads(result.stdout)
     assert reply["ok"] is True
     assert {name: reply[name] for name in STATUS} == STATUS
@@ -47,7 +47,7 @@ def test_a_trip_says_why_and_who(home: Path, settings: Settings, words: tuple[st
     with Answering(settings, trip=trip) as breaker:
         result = run(home, "trip", *words, "--scope", "strategy:s", "--cancel", "ours")
         request = breaker.requests[-1]
-    assert result.exit_code == DONE
+    assert result.exit_code == DONE, result.output
     assert (request["reason"], request["scope"], request["cancel"]) == ("because of this", "strategy:s", "ours")
     assert str(os.getpid()) in request["who"]
     for word in ("strategy:s is OPEN", "generation 4", "confirmed", "o-1", "o-2"):
@@ -76,7 +76,7 @@ def test_without_a_reason_nothing_is_done(home: Path, settings: Settings, comman
 def test_a_reset_hands_on_the_generation_and_a_stale_one_is_refused(home: Path, settings: Settings) -> None:
     with Answering(settings, reset={"generation": 6, "state": "CLOSED"}) as breaker:
         result = run(home, "reset", "--reason", "fine again", "--generation", "5")
-        assert result.exit_code == DONE
+        assert result.exit_code == DONE, result.output
         assert "CLOSED, generation 6" in result.output
         assert breaker.requests[-1]["generation"] == 5
 
@@ -99,7 +99,7 @@ def test_orders_are_listed(home: Path, settings: Settings) -> None:
     }
     with Answering(settings, orders={"orders": [order], "more": True}) as breaker:
         result = run(home, "orders", "--strategy", "s", "--state", "working")
-        assert result.exit_code == DONE
+        assert result.exit_code == DONE, result.output
         for word in ("o-1", "BUY 10 AAPL", "working", "4", "accepted", "there are more"):
             assert word in result.output
         assert (breaker.requests[0]["strategy_id"], breaker.requests[0]["state"]) == ("s", "working")
