@@ -12,7 +12,7 @@ from orderfuse.codec import DecodeError
 from orderfuse.control import ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.settings import Settings
-from orderfuse.show import a_list, clean, maps, names
+from orderfuse.show import a_list, clean, counted, maps, names
 from orderfuse.statusview import SYSTEM, circuit_todo, passes
 
 CANCELS = {
@@ -84,7 +84,7 @@ def before_reset(status: dict[str, Any], circuit: dict[str, Any], now: datetime)
     state = "CLOSED already" if circuit.get("state") == "CLOSED" else clean(circuit.get("state"))
     reason = next(iter(circuit_todo(circuit, now)), f"{scope} is {state}")
     failures = circuit.get("failures")
-    told = f"{clean(failures)} failures, " if failures is not None else ""
+    told = f"{counted(failures, 'failure')}, " if isinstance(failures, int) else ""
     yield reason
     yield f"  {told}generation {clean(circuit.get('generation'))}"
     yield f"resetting {scope}"

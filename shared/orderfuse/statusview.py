@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from orderfuse.show import COLOURS, a_list, a_map, clean, columns, maps, names, number, since, until
+from orderfuse.show import COLOURS, a_list, a_map, clean, columns, counted, maps, names, number, since, until
 
 SYSTEM = "system"
 ALLOWED, PARTLY, STOPPED = "bold green", "bold yellow", "bold red"
@@ -125,9 +125,11 @@ def _why(system: dict[str, Any]) -> str:
 def _circuit_row(circuit: dict[str, Any]) -> tuple[str, str, str]:
     failures = circuit.get("failures")
     flags = [
-        "orders pass" if passes(circuit) else "blocked",
+        ("trial orders pass" if circuit.get("state") == "HALF_OPEN" else "orders pass")
+        if passes(circuit)
+        else "blocked",
         "latched" if circuit.get("latched") else "",
-        f"{clean(failures)} failures in the window" if failures else "",
+        f"{counted(failures, 'failure')} in the window" if failures and isinstance(failures, int) else "",
         f"{clean(circuit['half_open_tries'])} trial orders" if circuit.get("half_open_tries") else "",
         names(a_list(circuit.get("conditions"))),
     ]
@@ -144,5 +146,8 @@ def _facts(reply: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "account", clean(executor.get("account")) or "not known yet"
     yield "orders", f"{clean(reply.get('queued'))} queued, {clean(reply.get('orders_out'))} out (in the window)"
     yield "unknown", names(unknown) or "none"
-    yield "drift", f"{len(drift)} contracts" if drift else "none" if "drift" in reply else "not told by this breaker"
+    yield (
+        "drift",
+        counted(len(drift), "contract") if drift else "none" if "drift" in reply else "not told by this breaker",
+    )
     yield "breaker", clean(reply.get("version")) or "of an older version"
