@@ -125,9 +125,10 @@ def ask_why() -> str:
     try:
         while not 0 < len(reason := str(typer.prompt("Why", err=True)).strip()) <= MAX_REASON:
             typer.echo(f"1 to {MAX_REASON} characters, please", err=True)
-    except KeyboardInterrupt:
+    except typer.Abort:
+        # What is said next begins on a line of its own.
         typer.echo(err=True)
-        raise typer.Abort from None
+        raise
     return reason
 
 

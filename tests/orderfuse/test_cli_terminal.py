@@ -54,7 +54,7 @@ def test_ctrl_c_at_the_question_changes_nothing(home: Path, settings: Settings, 
             terminal.ctrl_c()
             assert terminal.end() == REFUSED
         assert breaker.asked(command) == []
-    assert "given up: nothing was changed" in terminal.seen
+    assert "\norderfuse: given up: nothing was changed" in terminal.seen
     assert "Traceback" not in terminal.seen
 
 
