@@ -23,8 +23,8 @@ def main() -> None:
         # Its name in messages and for completion, also where it is started as a module.
         app(prog_name="orderfuse")
     except KeyboardInterrupt:
-        # Before the command has begun; nothing was asked yet.
-        sys.exit(1)
+        # Before the command has begun; nothing was asked yet. 130: ended by ctrl-C, as shells count it.
+        sys.exit(130)
 
 
 if __name__ == "__main__":

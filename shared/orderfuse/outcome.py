@@ -20,6 +20,8 @@ from orderfuse.settings import SettingsError
 from orderfuse.show import clean
 
 DONE, REFUSED, USAGE, NOTHING_ANSWERS = range(4)
+# Ended by ctrl-C, as shells count it.
+INTERRUPTED = 130
 EXIT_CODES = "Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers."
 
 
@@ -54,10 +56,13 @@ class OneLineGroup(TyperGroup):
             # Who reads has seen enough, as `head` does.
             _discard_output()
         except KeyboardInterrupt:
-            fail(REFUSED, "interrupted: what was asked may have been done; look with: orderfuse status")
+            fail(INTERRUPTED, "interrupted: what was asked may have been done; look with: orderfuse status")
         except OSError as error:
             _discard_output()
-            fail(REFUSED, f"what was asked may have been done, but its answer cannot be written: {error.strerror}")
+            fail(
+                REFUSED,
+                f"what was asked may have been done, but its answer cannot be written: {error.strerror or error}",
+            )
 
 
 def fail(code: int, text: str) -> NoReturn:

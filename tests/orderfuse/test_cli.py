@@ -13,7 +13,7 @@ import pytest
 from orderfuse.messages import Expired
 from orderfuse.settings import Settings
 from tests.orderfuse.clisupport import DONE, REFUSED, STATUS, USAGE, Answering, run
-from tests.orderfuse.wire import DEADLINE_S, WireBreaker
+from tests.orderfuse.wire import DEADLINE_S, Fields, WireBreaker
 
 
 @pytest.fixture(autouse=True)
@@ -104,6 +104,52 @@ def test_orders_are_listed(home: Path, settings: Settings) -> None:
             assert word in result.output
         assert (breaker.requests[0]["strategy_id"], breaker.requests[0]["state"]) == ("s", "working")
         assert json.loads(run(home, "orders", "--json").stdout)["orders"] == [order]
+
+
+def events_of(count: int, **kinds: str) -> dict[str, list[Fields]]:
+    """A journal of one strategy; `kinds` says which events of the order o-1 stand at which seq."""
+    others = {"kind": "passed", "order_id": "other"}
+    return {
+        "order/s/": [
+            {**others, **({"order_id": "o-1", "kind": kinds[f"at_{seq}"]} if f"at_{seq}" in kinds else {})}
+            | {"seq": seq, "at_ns": seq * 10**9, "unjournaled": False}
+            for seq in range(1, count + 1)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("journal", "last", "story"),
+    [
+        (events_of(10, at_3="blocked"), 3, ["1970-01-01 00:00:03.000  blocked"]),
+        (
+            events_of(3000, at_10="passed", at_20="accepted", at_2500="cancelled"),
+            2500,
+            [
+                "1970-01-01 00:00:10.000  passed",
+                "1970-01-01 00:00:20.000  accepted",
+                "1970-01-01 00:41:40.000  cancelled",
+            ],
+        ),
+        (
+            events_of(20_005, at_2="passed", at_20005="cancelled"),
+            20_005,
+            ["what happened before is too far back to be looked for", "1970-01-01 05:33:25.000  cancelled"],
+        ),
+        ({}, 7, ["its events are no longer kept"]),
+        ({}, None, ["nothing has happened to it yet"]),
+    ],
+    ids=["one page", "several pages", "too far back", "no longer kept", "queued"],
+)
+def test_one_order_is_shown_with_its_whole_story(
+    home: Path, settings: Settings, journal: dict[str, list[Fields]], last: int | None, story: list[str]
+) -> None:
+    with WireBreaker(settings, journal=journal) as breaker:
+        event = {"last_event": {"kind": "x", "seq": last}} if last else {}
+        breaker.known["o-1"] = {"order_id": "o-1", "strategy_id": "s", **event}
+        result = run(home, "orders", "--order", "o-1")
+    assert result.exit_code == DONE, result.output
+    assert result.output.splitlines()[2:] == ["", *story]
 
 
 # -- watch ------------------------------------------------------------------------------------------------

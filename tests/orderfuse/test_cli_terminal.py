@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from orderfuse.messages import Expired
+from orderfuse.outcome import INTERRUPTED
 from orderfuse.settings import Settings
 from tests.orderfuse.clisupport import DONE, NOTHING_ANSWERS, REFUSED, STATUS, Answering, Terminal, environment, process
 from tests.orderfuse.test_cli_paper import paper_gateway
@@ -55,6 +56,17 @@ def test_ctrl_c_at_the_question_changes_nothing(home: Path, settings: Settings, 
             assert terminal.end() == REFUSED
         assert breaker.asked(command) == []
     assert "\norderfuse: given up: nothing was changed" in terminal.seen
+    assert "Traceback" not in terminal.seen
+
+
+def test_ctrl_c_while_the_answer_is_waited_for_says_that_it_may_be_done(home: Path, settings: Settings) -> None:
+    with Answering(settings) as breaker:
+        breaker.answers_control = False
+        with Terminal(home, "trip", "--reason", "x") as terminal:
+            wait_until(lambda: breaker.asked("trip"), "the trip at the breaker")
+            terminal.ctrl_c()
+            assert terminal.end() == INTERRUPTED
+    assert "interrupted: what was asked may have been done; look with: orderfuse status" in terminal.seen
     assert "Traceback" not in terminal.seen
 
 
