@@ -80,7 +80,7 @@ class ControlClient:
         reply = self._answer(request_id, time.monotonic() + timeout_s)
         if reply is None:
             raise BreakerUnavailable(
-                f"the breaker did not answer {op} within {timeout_s:g} s; it may still do what was asked"
+                f"the breaker did not answer {op} within {timeout_s:g} s; it may still do what was asked", sent=True
             )
         if reply.get("ok") is not True:
             raise ControlRefused(str(reply.get("error") or reply), code=str(reply.get("code") or ""))

@@ -80,7 +80,10 @@ def failures() -> Iterator[None]:
     except SettingsError as error:
         fail(USAGE, str(error))
     except BreakerUnavailable as error:
-        fail(NOTHING_ANSWERS, f"{error}. Is it running with this home? Start it: make run, or its unit")
+        # A breaker that is stuck renews no lease, so its executor places no orders either.
+        stuck = "It is busy or stuck: ask for its status; if that is silent too, restart it"
+        absent = "Is it running with this home? Start it: make run, or its unit"
+        fail(NOTHING_ANSWERS, f"{error}. {stuck if error.sent else absent}")
     except PaperUnavailable as error:
         fail(NOTHING_ANSWERS, f"{error}. Is it running with this home? Start it: make paper")
     except DecodeError as error:

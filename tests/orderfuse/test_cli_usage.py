@@ -119,7 +119,8 @@ def test_a_breaker_that_is_there_and_does_not_answer_is_not_waited_for(
     with WireBreaker(settings, answers_control=False):
         result = run(home, *words)
     assert result.exit_code == NOTHING_ANSWERS
-    assert "the breaker did not answer status within 0.65 s" in the_line(result)
+    assert "the breaker did not answer status within 0.65 s; it may still do what was asked" in the_line(result)
+    assert "It is busy or stuck: ask for its status" in result.stderr
 
 
 # -- the home ---------------------------------------------------------------------------------------------
