@@ -125,10 +125,10 @@ def ask_why() -> str:
     try:
         while not 0 < len(reason := str(typer.prompt("Why", err=True)).strip()) <= MAX_REASON:
             typer.echo(f"1 to {MAX_REASON} characters, please", err=True)
-    except typer.Abort:
-        # What is said next begins on a line of its own.
+    except (typer.Abort, KeyboardInterrupt):
+        # Ctrl-C may also come in between two questions. What is said next begins on a line of its own.
         typer.echo(err=True)
-        raise
+        raise typer.Abort from None
     return reason
 
 

@@ -53,12 +53,13 @@ def before_trip(preview: TripPreview, scope: str, cancel: str | None, settings: 
         yield f"{scope} HAS NO CIRCUIT YET: no order of it has come{did_you_mean(scope, set(known) - {SYSTEM})}"
     of = "" if scope == SYSTEM else f" of {scope}"
     whose = CANCELS[cancel] if cancel else f"{CANCELS[_policy(scope, settings)]} (breaker.on_trip in this home)"
-    out = preview.status.get("orders_out")
+    nobody_says = "not known how many"
+    out = clean(preview.status.get("orders_out")) or nobody_says
     state = next((each.get("state") for each in maps(preview.status.get("circuits")) if each.get("scope") == scope), "")
     yield f"tripping {scope}{f', now {clean(state)}' if state else ''}: it latches until somebody resets it"
-    yield f"  {preview.queued or 'not known how many'} queued{of}: blocked, never sent"
-    yield f"  {clean(out)} handed over: refused, unless they are written to IB already"
-    yield f"  {preview.working or 'not known how many'} working at IB{of}: {whose}; cancels still pass"
+    yield f"  {preview.queued or nobody_says} queued{of}: blocked, never sent"
+    yield f"  {out} handed over: refused, unless they are written to IB already"
+    yield f"  {preview.working or nobody_says} working at IB{of}: {whose}; cancels still pass"
 
 
 def after_trip(reply: dict[str, Any], scope: str) -> Iterator[str]:

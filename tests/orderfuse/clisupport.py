@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -94,6 +95,16 @@ class Terminal:
 
     def ctrl_c(self) -> None:
         self._process.send_signal(signal.SIGINT)
+
+    def ctrl_c_at_a_question(self) -> int:
+        """Press ctrl-C, and again as a person does where Python was just about to read and takes no notice."""
+        deadline = time.monotonic() + DEADLINE_S
+        while time.monotonic() < deadline:
+            self.ctrl_c()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(2)
+                break
+        return self.end()
 
     def end(self) -> int:
         """Read all until it ends; its exit code."""

@@ -52,8 +52,7 @@ def test_ctrl_c_at_the_question_changes_nothing(home: Path, settings: Settings, 
     with Answering(settings, status=CLOSED) as breaker:
         with Terminal(home, command) as terminal:
             terminal.wait_for("Why")
-            terminal.ctrl_c()
-            assert terminal.end() == REFUSED
+            assert terminal.ctrl_c_at_a_question() == REFUSED
         assert breaker.asked(command) == []
     assert "\norderfuse: given up: nothing was changed" in terminal.seen
     assert "Traceback" not in terminal.seen
