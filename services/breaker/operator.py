@@ -262,6 +262,7 @@ class Operator:
                 "connected": bool(executor.joined and gateway and gateway.connected),
                 "host": gateway.host if gateway else "",
                 "port": gateway.port if gateway else 0,
+                "detail": gateway.detail if gateway else "",
             },
             "drift": [{"account": account, **msgspec.to_builtins(each)} for each in executor.drift],
             **core.state_summary(),

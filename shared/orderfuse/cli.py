@@ -17,9 +17,14 @@ def main() -> None:
             "    pip install 'orderfuse[cli]'\n"
         )
         sys.exit(2)
-    from orderfuse.commands import app
+    try:
+        from orderfuse.commands import app
 
-    app()
+        # Its name in messages and for completion, also where it is started as a module.
+        app(prog_name="orderfuse")
+    except KeyboardInterrupt:
+        # Before the command has begun; nothing was asked yet. 130: ended by ctrl-C, as shells count it.
+        sys.exit(130)
 
 
 if __name__ == "__main__":

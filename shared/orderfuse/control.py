@@ -19,7 +19,7 @@ from orderfuse.settings import Settings
 
 # A breaker on this machine is connected to within a few milliseconds. With the start of Python it leaves
 # a person less than a second without an answer when nobody is there.
-CONNECT_TIMEOUT_S = 0.6
+CONNECT_TIMEOUT_S = 0.5
 # Control is served before anything else, also under a flood; a second without an answer means: stuck or gone.
 ANSWER_TIMEOUT_S = 1.0
 
@@ -87,7 +87,7 @@ class ControlClient:
         reply = self._answer(request_id, time.monotonic() + timeout_s)
         if reply is None:
             raise BreakerUnavailable(
-                f"the breaker did not answer {op} within {timeout_s:g} s; it may still do what was asked"
+                f"the breaker did not answer {op} within {timeout_s:g} s; it may still do what was asked", sent=True
             )
         if reply.get("ok") is not True:
             raise ControlRefused(str(reply.get("error") or reply), code=str(reply.get("code") or ""))

@@ -129,7 +129,15 @@ class ReportsMissing(OrderError):
 
 
 class BreakerUnavailable(OrderError):
-    """No breaker answers. What was to be sent was not sent, unless the text says otherwise."""
+    """No breaker answers. What was to be sent was not sent, unless the text says otherwise.
+
+    Attributes:
+        sent: True if a request reached a breaker that then did not answer: it may still do what was asked.
+    """
+
+    def __init__(self, message: str = "", *, sent: bool = False) -> None:
+        super().__init__(message)
+        self.sent = sent
 
 
 class ControlRefused(Exception):

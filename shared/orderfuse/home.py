@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fcntl
 import os
 import pwd
 import stat
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +41,36 @@ def home_folder(chosen: Path) -> Path:
     return folder
 
 
+def existing_folder(chosen: Path) -> Path:
+    """The absolute path of a home folder that a person has typed: it must be there, and is left as it is.
+
+    Raises:
+        SettingsError: it is not there, or is no folder; the text names a folder of nearly the same name.
+    """
+    named = plain(str(chosen), _MAX_SHOWN)
+    try:
+        folder = chosen.expanduser().absolute()
+        if stat.S_ISDIR(folder.stat().st_mode):
+            return folder
+    except FileNotFoundError:
+        raise SettingsError(f"there is no folder {named}{_nearest_sibling(folder)}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SettingsError(
+            f"the home folder {named} cannot be used: {why(error)}. Name a folder of your own."
+        ) from error
+    raise SettingsError(f"the home {named} is a file. Name the folder that holds it.")
+
+
+def _nearest_sibling(folder: Path) -> str:
+    try:
+        # Only for a hint: of a folder with very many others it looks at the first 1000.
+        siblings = [each.name for each in islice(folder.parent.iterdir(), 1000) if each.is_dir()]
+    except OSError:
+        siblings = []
+    near = difflib.get_close_matches(folder.name, siblings, n=1)
+    return f"; did you mean {folder.parent / near[0]}?" if near else ": a breaker makes it when it starts with it."
+
+
 def check_socket_path(path: str, setting: str) -> None:
     """Refuse a path that no unix socket can have; `setting` is what makes it so long.
 
@@ -48,8 +80,8 @@ def check_socket_path(path: str, setting: str) -> None:
     length = len(os.fsencode(path))
     if length > MAX_SOCKET_PATH:
         raise SettingsError(
-            f"the socket {plain(path, _MAX_SHOWN)!r} would have a path of {length} bytes, allowed are {MAX_SOCKET_PATH}. "
-            f"Set {setting} to a shorter one."
+            f"the socket {plain(path, _MAX_SHOWN)!r} would have a path of {length} bytes, "
+            f"allowed are {MAX_SOCKET_PATH}. Set {setting} to a shorter one."
         )
 
 

@@ -25,6 +25,11 @@ Scope = Annotated[str, Meta(max_length=41, pattern=r"^(system|strategy:[A-Za-z0-
 
 ConditionName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z")]
 
+# Of a circuit's state; and how many were executed at which price, as a person says who settles an order.
+Generation = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Shares = Annotated[float, Meta(gt=0, le=1e15)]
+Price = Annotated[float, Meta(ge=-1e15, le=1e15)]
+
 BlockCode = Literal[
     "circuit_open",
     "latched",
@@ -480,7 +485,7 @@ class ResetRequest(Request, frozen=True, kw_only=True, tag="reset"):
 
     reason: Reason
     scope: Scope = "system"
-    generation: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    generation: Generation | None = None
     who: Who = ""
 
 
@@ -521,8 +526,8 @@ class ResolveRequest(Request, frozen=True, kw_only=True, tag="resolve"):
     order_id: OrderId
     as_: Literal["not_placed", "cancelled", "filled"] = msgspec.field(name="as")
     reason: Reason
-    shares: Annotated[float, Meta(gt=0, le=1e15)] | None = None
-    price: Annotated[float, Meta(ge=-1e15, le=1e15)] | None = None
+    shares: Shares | None = None
+    price: Price | None = None
     who: Who = ""
 
 

@@ -20,17 +20,17 @@ class PaperUnavailable(Exception):
     """No paper gateway answers."""
 
 
-def ask_paper(home: Path, op: str, **fields: Any) -> dict[str, Any]:
+def ask_paper(home: Path, op: str, *, deadline_s: float = DEADLINE_S, **fields: Any) -> dict[str, Any]:
     """Send one request and return the reply.
 
     Raises:
-        PaperUnavailable: no answer within a second.
+        PaperUnavailable: no answer within `deadline_s`.
         ControlRefused: the answer is no.
     """
     path = home / "links" / "paper"
     line = json.dumps({"op": op, **fields}).encode() + b"\n"
     try:
-        answer = _exchange(path, line)
+        answer = _exchange(path, line, deadline_s)
     except OSError as error:
         raise _unavailable(path, error) from None
     return _checked(answer, path)
@@ -77,17 +77,17 @@ def _unavailable(path: Path, error: Exception) -> PaperUnavailable:
     return PaperUnavailable(f"no paper gateway answers at {path}: {error}")
 
 
-def _exchange(path: Path, line: bytes) -> bytes:
-    deadline = time.monotonic() + DEADLINE_S
+def _exchange(path: Path, line: bytes, deadline_s: float) -> bytes:
+    deadline = time.monotonic() + deadline_s
     answer = b""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(DEADLINE_S)
+        connection.settimeout(deadline_s)
         connection.connect(str(path))
         connection.sendall(line)
         while not answer.endswith(b"\n"):
             left_s = deadline - time.monotonic()
             if left_s <= 0 or len(answer) > MAX_REPLY_BYTES:
-                raise TimeoutError("no whole line came within a second")
+                raise TimeoutError(f"no whole line came within {deadline_s:g} s")
             connection.settimeout(left_s)
             received = connection.recv(65_536)
             if not received:

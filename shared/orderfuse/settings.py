@@ -21,7 +21,8 @@ from msgspec import Meta
 
 from orderfuse.circuit import CircuitBreakerConfig
 from orderfuse.errors import SettingsError as SettingsError
-from orderfuse.home import HOME_VARIABLE, home_folder, why
+from orderfuse.home import HOME_VARIABLE as HOME_VARIABLE
+from orderfuse.home import existing_folder, home_folder, why
 from orderfuse.ibfields import OPENABLE
 from orderfuse.plain import MAX_VALUE, plain, shown
 
@@ -176,18 +177,24 @@ TABLES: dict[str, type[msgspec.Struct]] = {
 _CIRCUIT_FIELDS = tuple(field.name for field in dataclasses.fields(CircuitBreakerConfig))
 
 
-def load_settings(home: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Settings:
+def load_settings(
+    home: Path | None = None, *, environ: Mapping[str, str] | None = None, create_home: bool = True
+) -> Settings:
     """Read the settings of a home folder, creating the folder if it is missing.
 
     Args:
         home: the folder; default `$ORDERFUSE_HOME`, else `~/.orderfuse`.
         environ: variables that win over its `orderfuse.toml`; default: those of this process.
+        create_home: False for a `home` that a person typed: it must be there, and is left as it is.
 
     Raises:
         SettingsError: the folder, the file or a value cannot be used.
     """
     environ = os.environ if environ is None else environ
-    home = home_folder(home or Path(environ.get(HOME_VARIABLE) or "~/.orderfuse"))
+    if create_home or home is None:
+        home = home_folder(home or Path(environ.get(HOME_VARIABLE) or "~/.orderfuse"))
+    else:
+        home = existing_folder(home)
     given = _from_file(home / SETTINGS_FILE)
     for name, value in _from_environment(environ).items():
         given[name] = value

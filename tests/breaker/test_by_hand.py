@@ -291,7 +291,7 @@ def test_status_says_how_everything_stands():
     status = r.ask("status")
     assert [circuit["scope"] for circuit in status["circuits"]] == ["system", "strategy:alpha"]
     assert status["executor"] == {"present": True, "account": "DU1", "lease_ms": 500}
-    assert status["gateway"] == {"connected": True, "host": "127.0.0.1", "port": 4010}
+    assert status["gateway"] == {"connected": True, "host": "127.0.0.1", "port": 4010, "detail": ""}
     assert (status["orders_out"], status["unknown"], status["queued"], status["version"]) == (1, [], 1, "test")
 
 

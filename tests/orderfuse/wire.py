@@ -181,7 +181,7 @@ class WireBreaker:
                 more = len(page) < len(found)
                 return {"events": page, "more": more, **({"next": page[-1]["seq"]} if more else {})}
             case "orders":
-                known = self.known.get(request["order_id"])
+                known = self.known.get(request.get("order_id"))
                 return {"orders": [known] if known else [], "more": False}
             case "status":
                 return {"circuits": [msgspec.to_builtins(state())], "executor": {"present": True}, "gateway": {}}
