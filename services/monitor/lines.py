@@ -28,6 +28,7 @@ from orderfuse.messages import (
     State,
     Unknown,
 )
+from orderfuse.replies import a_list, a_map
 from orderfuse.watch import Gap, Heard, Silent, Unreadable
 
 Line = tuple[str, str]
@@ -126,12 +127,12 @@ def _order_line(event: AnyOrderEvent) -> Line | None:  # noqa: C901 - a table of
 
 def _heard(heard: Heard) -> Iterator[Line]:
     status = heard.status or {}
-    executor, gateway = status.get("executor") or {}, status.get("gateway") or {}
+    executor, gateway = a_map(status.get("executor")), a_map(status.get("gateway"))
     present = "present" if executor.get("present") else "not there"
     connected = "connected" if gateway.get("connected") else "not connected"
     yield "INFO", f"a breaker is there; executor {present}, gateway {connected}"
     if status.get("unknown"):
-        ids = ", ".join(map(str, status["unknown"]))
+        ids = ", ".join(map(str, a_list(status["unknown"])))
         yield "ERROR", f"unknown orders: {ids}; IB may have them: look them up in TWS, then orderfuse resolve"
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import typer
 
-from orderfuse.codec import DecodeError
 from orderfuse.control import ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.outcome import failures
+from orderfuse.replies import a_list, maps
 from orderfuse.settings import Settings, load_settings
-from orderfuse.show import a_list, maps, stdin_is_a_person
+from orderfuse.show import stdin_is_a_person
 
 # The breaker answers from memory, before it does anything else; with the start of Python a person waits a
 # second at most for the word that it is not there, or stuck.
@@ -59,7 +59,7 @@ def hint(control: ControlClient, op: str, **fields: Any) -> dict[str, Any]:
     """Ask for what is only a help to the person, and give up soon.
 
     Raises:
-        BreakerUnavailable, ControlRefused, DecodeError: as `ControlClient.request`.
+        BreakerUnavailable, ControlRefused: as `ControlClient.request`.
     """
     return control.request(op, timeout_s=HINT_TIMEOUT_S, connect_timeout_s=HINT_CONNECT_TIMEOUT_S, **fields)
 
@@ -68,7 +68,7 @@ def quick_status(control: ControlClient) -> dict[str, Any]:
     """The status, or an empty map if it can't be had at once."""
     try:
         return hint(control, "status")
-    except (BreakerUnavailable, ControlRefused, DecodeError):
+    except (BreakerUnavailable, ControlRefused):
         return {}
 
 

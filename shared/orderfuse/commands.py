@@ -32,7 +32,8 @@ from orderfuse.orderview import order_rows, order_story
 from orderfuse.outcome import EXIT_CODES, REFUSED, OneLineGroup, fail, failures
 from orderfuse.papercommands import paper
 from orderfuse.preview import after_trip, before_reset, before_trip, trip_preview
-from orderfuse.show import a_list, a_map, clean, maps, names, say, say_json, say_warning
+from orderfuse.replies import a_list, a_map, maps
+from orderfuse.show import clean, names, say, say_json, say_warning
 from orderfuse.statusview import status_lines, verdict
 
 # A trip answers once the executor has confirmed the fence or its lease (500 ms) has run out.

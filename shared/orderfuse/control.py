@@ -11,10 +11,9 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
-from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, convert, decode_map, encode_map
+from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode_map, encode_map
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import VERSION
-from orderfuse.replies import REPLIES
 from orderfuse.settings import Settings
 
 # A breaker on this machine is connected to within a few milliseconds. With the start of Python it leaves
@@ -91,16 +90,7 @@ class ControlClient:
             )
         if reply.get("ok") is not True:
             raise ControlRefused(str(reply.get("error") or reply), code=str(reply.get("code") or ""))
-        self._check_shape(op, reply)
         return reply
-
-    @staticmethod
-    def _check_shape(op: str, reply: dict[str, Any]) -> None:
-        try:
-            if op in REPLIES:
-                convert(reply, REPLIES[op])
-        except DecodeError as error:
-            raise _unreadable(error) from None
 
     def _send(self, frame: bytes, connect_timeout_s: float) -> None:
         # The breaker would cut the connection over it, which looks like a breaker that is gone.

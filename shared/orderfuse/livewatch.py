@@ -17,8 +17,9 @@ from rich.text import Text
 from orderfuse.asking import quick_status
 from orderfuse.control import ControlClient
 from orderfuse.messages import Health, OrderEvent, State
+from orderfuse.replies import a_map, maps
 from orderfuse.settings import Settings
-from orderfuse.show import a_map, clean, columns, event_words, maps, wrapped
+from orderfuse.show import clean, columns, event_words, wrapped
 from orderfuse.statusview import STOPPED, circuit_lines, todo, verdict
 from orderfuse.watch import EVERYTHING, Gap, Heard, Silent, Unreadable, Watcher
 

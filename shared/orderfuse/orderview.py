@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from orderfuse.control import ControlClient
-from orderfuse.show import a_map, at_time, clean, columns, event_words, maps, number, order_words, since, span
+from orderfuse.replies import a_map, maps
+from orderfuse.show import at_time, clean, columns, event_words, number, order_words, since, span
 
 # Events asked for at once, and how often: the story is looked for in the strategy's last 20,000 events.
 PAGE, PAGES = 1000, 20

@@ -13,7 +13,6 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from orderfuse.codec import DecodeError
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.papercontrol import PaperUnavailable
 from orderfuse.settings import SettingsError
@@ -86,8 +85,6 @@ def failures() -> Iterator[None]:
         fail(NOTHING_ANSWERS, f"{error}. {stuck if error.sent else absent}")
     except PaperUnavailable as error:
         fail(NOTHING_ANSWERS, f"{error}. Is it running with this home? Start it: make paper")
-    except DecodeError as error:
-        fail(REFUSED, f"the message or its reply cannot be read: {error.reason}")
 
 
 def _complain(code: int, text: str) -> int:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from orderfuse.asking import did_you_mean, hint, quick_status, scopes_in
-from orderfuse.codec import DecodeError
 from orderfuse.control import ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
+from orderfuse.replies import a_list, maps
 from orderfuse.settings import Settings
-from orderfuse.show import a_list, clean, counted, maps, names
+from orderfuse.show import clean, counted, names
 from orderfuse.statusview import SYSTEM, circuit_todo, passes
 
 CANCELS = {
@@ -115,7 +115,7 @@ def _count(control: ControlClient, scope: str, state: str) -> str | None:
     strategy_id = None if scope == SYSTEM else scope.removeprefix("strategy:")
     try:
         reply = hint(control, "orders", state=state, strategy_id=strategy_id)
-    except (BreakerUnavailable, ControlRefused, DecodeError):
+    except (BreakerUnavailable, ControlRefused):
         return None
     found = len(a_list(reply.get("orders")))
     return f"{found} or more" if reply.get("more") else str(found)

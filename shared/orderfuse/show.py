@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orderfuse.replies import a_map
+
 # Ids in one line; the rest is counted. A trip can name hundreds.
 MAX_NAMES = 20
 COLOURS = {"CLOSED": "green", "OPEN": "bold red", "HALF_OPEN": "yellow"}
@@ -168,24 +170,6 @@ def _moment(value: Any) -> datetime | None:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-# -- replies of any version -------------------------------------------------------------------------------
-
-
-def a_map(value: Any) -> dict[str, Any]:
-    """The map that another version may have left out, or made something else."""
-    return value if isinstance(value, dict) else {}
-
-
-def a_list(value: Any) -> list[Any]:
-    """The list that another version may have left out, or made something else."""
-    return value if isinstance(value, list) else []
-
-
-def maps(value: Any) -> list[dict[str, Any]]:
-    """The maps of a list."""
-    return [entry for entry in a_list(value) if isinstance(entry, dict)]
 
 
 def stdin_is_a_person() -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from orderfuse.show import COLOURS, a_list, a_map, clean, columns, counted, maps, names, number, since, until
+from orderfuse.replies import a_list, a_map, maps
+from orderfuse.show import COLOURS, clean, columns, counted, names, number, since, until
 
 SYSTEM = "system"
 ALLOWED, PARTLY, STOPPED = "bold green", "bold yellow", "bold red"

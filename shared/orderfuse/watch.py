@@ -20,6 +20,7 @@ from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, convert, decode_map
 from orderfuse.control import ANSWER_TIMEOUT_S, ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import AnyOrderEvent, Health, OrderEvent, State
+from orderfuse.replies import maps
 from orderfuse.settings import Settings
 
 # Every topic there is, in the order in which a subscriber that wants all asks for them.
@@ -251,7 +252,7 @@ class Follower:
                     timeout_s=timeout_s,
                     connect_timeout_s=timeout_s,
                 )
-                found = reply.get("events") or []
+                found = maps(reply.get("events"))
                 items += [(topic, _typed_or_unreadable(topic, fields)) for fields in found]
                 last = max([last, *(seq for fields in found if isinstance(seq := fields.get("seq"), int))])
                 page = reply.get("next")

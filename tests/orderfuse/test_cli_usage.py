@@ -145,7 +145,7 @@ def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path / "orderfuse.toml", "status")
     assert result.exit_code == USAGE
     assert "orderfuse.toml is a file. Name the folder that holds it." in the_line(result)
-    assert "Not a directory" in the_line(run(tmp_path / "orderfuse.toml" / "x", "status"))
+    assert "one of its parents is a file" in the_line(run(tmp_path / "orderfuse.toml" / "x", "status"))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -258,7 +258,7 @@ def test_a_reply_that_is_no_map_is_one_line(home: Path, settings: Settings, repl
     with Babbling(settings):
         result = run(home, "status")
     assert result.exit_code == REFUSED
-    assert "its reply cannot be read" in the_line(result)
+    assert "the reply cannot be read" in the_line(result)
 
 
 # -- the world around a process ---------------------------------------------------------------------------
