@@ -27,6 +27,7 @@ RECORD_SECS = 15.0
 AT_REST_SECS = 6.0
 # Where the reader's things are, on the pages. Outputs name the second of each pair.
 CLONES, HOMES = ("~/orderfuse", "/home/trader/orderfuse"), ("~/.orderfuse", "/home/trader/.orderfuse")
+WHO = re.compile(r"\S+@\S+ pid (\d+)")
 PORTS = re.compile(r"\b(4010|4002|4001|7497|7496)\b")
 # They go on until ctrl-C: the page prints lines that come meanwhile.
 GO_ON = ("make run", "make paper", "honcho start", "orderfuse watch", "orderfuse paper follow")
@@ -181,6 +182,7 @@ class Reader:
     def _on_the_page(self, output: str) -> list[str]:
         text = output.replace(str(self._pipeline.home), HOMES[1]).replace(str(ROOT), CLONES[1])
         text = text.replace(sys.executable, ".venv/bin/python").replace(str(self._folder), "/home/trader")
+        text = WHO.sub(r"trader@desk pid \1", text)
         return [line.rstrip() for line in text.replace(str(self._pipeline.port), "4010").splitlines()]
 
 

@@ -31,7 +31,7 @@ RUN_HERE = (
 )
 # Pages whose blocks have a test of their own, which plays what they say.
 RUN_ELSEWHERE = {
-    "PROTOCOL.md": "tests/examples and tests/test_protocol_page.py",
+    "PROTOCOL.md": "tests/examples/conftest.py",
     "paper-gateway.md": "tests/paper/test_page.py",
 }
 # What stands in `sh` blocks, and why no test runs it as it stands.
