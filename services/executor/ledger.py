@@ -296,6 +296,7 @@ class Ledger:
             case _:
                 story = self._whose(report)
                 if story and self._has_perm_id(story, report.perm_id, effects):
+                    story.heard_at = now
                     self._answered(story, effects)
                     before = story.record.ended
                     _tell_story(story, report, now, effects)
@@ -439,7 +440,6 @@ class Ledger:
         return report.code in NO_SUCH_ORDER and record.cancel_sent and in_doubt
 
     def _answered(self, story: Story, effects: Effects) -> None:
-        story.heard_at = self._now
         self._unanswered.pop(story.record.order_id, None)
         if not story.record.answered:
             story.record.answered = story.record.written = True

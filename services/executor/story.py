@@ -67,7 +67,7 @@ class Story:
     doubtful: bool = False
     # When the change that has no answer left for IB, monotonic seconds; -inf: before this process.
     changed_at: float = float("-inf")
-    # When IB last spoke of it, monotonic seconds.
+    # When IB last showed that it has it, monotonic seconds. An error shows no such thing: it may say the contrary.
     heard_at: float = float("-inf")
     # The code with which IB refused the last cancel: said once more, it is no news.
     cancel_refused: int = 0

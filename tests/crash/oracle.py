@@ -105,7 +105,7 @@ def complaints(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str
             found.append(f"{order_id} has not exactly one decision: {kinds}")
         end = end_of(events)
         if end is None and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
-            found.append(f"{order_id} has no end and is not named as unknown: {kinds}")
+            found.append(f"{order_id} has no end and is not named as unknown: {kinds}, IB: {book.status.get(order_id)}")
         found += _of_fills(order_id, events, book.executions.get(order_id, {}))
         found += _of_changes(order_id, heard, events, book)
         if end is not None:

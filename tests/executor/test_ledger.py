@@ -546,6 +546,16 @@ def test_what_ib_has_ended_is_not_settled_again() -> None:
     assert bench.ledger.record("o-1").ended == "filled"
 
 
+def test_ib_s_word_that_it_has_no_such_order_is_no_sign_of_life_of_one_that_worked() -> None:
+    first = Bench().say(status("Submitted"))
+    again = Bench(journal=first.journal)
+    again._keep(again.ledger.on_cancel_asked("o-1", "r-1"))
+    again._keep(again.ledger.on_cancel_sent("o-1"))
+    again.wait(10).say(error(10147))
+    assert again.ledger.unheard_since(10) == ["o-1"]
+    assert "not confirmed" in again.ledger.may_not_change("o-1", since=10)
+
+
 # -- changes ----------------------------------------------------------------------------------------------
 
 LISTED = {"totalQuantity": 100, "lmtPrice": 9.0, "auxPrice": 0.0, "tif": "DAY"}

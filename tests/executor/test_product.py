@@ -398,6 +398,21 @@ def test_an_order_that_ib_never_had_is_unknown_until_two_rounds_prove_it(fault: 
     play(story, speed=20)
 
 
+def test_an_order_that_ib_has_lost_is_unknown_also_if_ib_says_so_to_its_cancel() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.gateway.exchange.end_day(0.0, day_orders=True)
+        it.gateway.drop_client(7)
+        await until(lambda: not it.engine.connection.usable, "the loss")
+        await until(lambda: it.engine.connection.usable, "another connection")
+        it.engine.cancel("o-1", "r-1")
+        await it.tells("o-1", "CancelFailed")
+        await it.tells("o-1", "Unknown")
+        assert it.engine.ledger.in_doubt() == ["o-1"]
+
+    play(story, speed=20)
+
+
 # -- changes ----------------------------------------------------------------------------------------------
 
 # 2199 is a notice, and changes nothing on a change either; an unclassified code decides nothing.
