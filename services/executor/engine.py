@@ -429,6 +429,9 @@ class OrderExecutionEngine:
             for order_id in self._unheard:
                 self._take(self.ledger.on_lost(order_id))
             self._unheard = []
+        for order_id, sought_at in self.ledger.fills_sought().items():
+            if sought_at <= listed_before:
+                self._take(self.ledger.on_lost(order_id))
         self._save()
 
     def _answer_changes(self, listed_before: float) -> None:
@@ -444,7 +447,8 @@ class OrderExecutionEngine:
         """Whatever it takes to know whether IB has the orders that it has not answered."""
         if not self.connection.usable:
             return
-        if (self._unheard or self.ledger.changes_of_ended()) and self._rounds.another_due(now):
+        wanted = self._unheard or self.ledger.changes_of_ended() or self.ledger.fills_sought()
+        if wanted and self._rounds.another_due(now):
             self.connection.look_up()
         doubts = self.ledger.doubts()
         records = (self.ledger.record(order_id) for order_id in doubts)

@@ -61,6 +61,8 @@ class Ledger:
         self._changing: set[str] = set()
         # Ended orders with a change that IB has not answered, and when they ended.
         self._over_unchanged: dict[str, float] = {}
+        # Orders without all of their fills, and since when those are sought.
+        self._sought: dict[str, float] = {}
         # Orders that IB may or may not have, and since when that is open.
         self._doubts: dict[str, float] = {}
         self._unanswered: dict[str, float] = {}
@@ -202,10 +204,16 @@ class Ledger:
             if story.record.accepted and not story.record.ended and not story.doubtful and story.heard_at < when
         ]
 
+    def fills_sought(self) -> dict[str, float]:
+        """Orders that IB calls Filled without listing all of their fills, and since when those were asked for."""
+        return dict(self._sought)
+
     def on_lost(self, order_id: str) -> Effects:
         """IB's complete lists no longer have this order, which it once had."""
         effects = Effects()
-        self._stories[order_id].on_lost(effects)
+        story = self._stories[order_id]
+        story.on_lost(effects)
+        self._settle(story)
         return effects
 
     def on_not_written(self, fact: NotPlaced) -> Effects:
@@ -463,6 +471,7 @@ class Ledger:
         if story.record.ended:
             self._unanswered.pop(order_id, None)
         self._mark(self._ended, order_id, holds=bool(story.record.ended) and story.record.change is None)
+        self._mark(self._sought, order_id, holds=story.lacks_fills)
         self._mark(self._over_unchanged, order_id, holds=bool(story.record.ended) and story.record.change is not None)
 
     def _mark(self, marks: dict[str, float], order_id: str, *, holds: bool) -> None:

@@ -62,7 +62,8 @@ class Story:
     end_waits_since: float | None = None
     end_waits_for: str = ""
     fill_missing_since: float | None = None
-    fill_missing_told: bool = False
+    # The missing fills of an order that IB calls Filled have been asked for.
+    fills_sought: bool = False
     # Whether IB has it was open for a moment: its next status is told even if it is the old one.
     doubtful: bool = False
     # When the change that has no answer left for IB, monotonic seconds; -inf: before this process.
@@ -99,6 +100,11 @@ class Story:
         """Whether the mere passing of time can bring a fact."""
         stamps = (self.resting_since, self.end_waits_since, self.fill_missing_since)
         return any(stamp is not None for stamp in stamps)
+
+    @property
+    def lacks_fills(self) -> bool:
+        """Whether IB calls it Filled and, although asked, has not shown all of its fills."""
+        return self.fills_sought and self.remaining > 0 and not (self.record.ended or self.doubtful)
 
     def restore(self, execution: Execution) -> None:
         """Take an execution from the journal; the highest revision stands."""
@@ -253,14 +259,14 @@ class Story:
         effects.look_up = True
 
     def on_lost(self, effects: Effects) -> None:
-        """IB had this order and lists it no longer, neither as open nor as over: how it ended is open."""
+        """IB's lists no longer have this order, neither as open nor as over, or not its fills: how it ended is open."""
         if self.doubtful:
             return
         self.doubtful = True
-        effects.notes.append(
-            f"{self.record.order_id}: IB had it and lists it no longer; it may have ended on an earlier day. "
-            "Look it up in TWS"
-        )
+        why = "lists it no longer; it may have ended on an earlier day"
+        if self.record.status == "Filled":
+            why = f"calls it Filled, but lists no execution of {self.remaining:g} of it"
+        effects.notes.append(f"{self.record.order_id}: IB had it and {why}. Look it up in TWS")
         effects.tell(self.record, Unknown(**self._ids))
 
     def poll(self, now: float, effects: Effects) -> None:
@@ -279,13 +285,15 @@ class Story:
                 effects.tell(record, Working(**self._ids, status=record.status), outcome)
         if _over(self.fill_missing_since, MISSING_FILL_SECS, now):
             self.fill_missing_since = None
-            self.fill_missing_told = effects.look_up = True
+            self.fills_sought = effects.look_up = True
             effects.notes.append(f"{record.order_id}: Filled, but {self.remaining:g} of its fills are missing")
 
     # -- what they make -----------------------------------------------------------------------------------
 
     def _on_working(self, status: str, now: float, effects: Effects) -> None:
         record = self.record
+        if status == record.status == "Filled" and self.fills_sought and self.remaining:
+            return  # Said again without its fills it is no news; they are being asked for, or it is unknown.
         changed = status != record.status or self.doubtful
         first = not record.accepted
         record.status, self.doubtful, self.end_waits_since = status, False, None
@@ -295,7 +303,7 @@ class Story:
             effects.tell(record, Working(**self._ids, status=status), outcome)
         rests = status in {"PreSubmitted", "Inactive"} and not record.counted
         self.resting_since = (self.resting_since or now) if rests else None
-        if status == "Filled" and self.remaining and not self.fill_missing_told:
+        if status == "Filled" and self.remaining:
             self.fill_missing_since = self.fill_missing_since or now
         if status == "Filled" and not self.remaining and not record.ended:
             # A replace took off what was left, so that no further fill can end it.

@@ -1,8 +1,8 @@
 """The state file: what the book must still know after the process was killed.
 
-A journal of JSON lines: whatever has changed is appended before any client is told of it, so that a kill -9
-loses nothing that was told. At the start the last line about a thing counts, and the file is written anew,
-atomically. It guards against the death of the process, not of the machine: nothing is synced.
+A journal of JSON lines: whatever has changed at once is appended as one line, a list of rows, before any client is
+told of it, so that a kill -9 loses nothing that was told. At the start the last row about a thing counts, and the file
+is written anew, atomically. It guards against the death of the process, not of the machine: nothing is synced.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from services.paper.exchange import Exchange
 from services.paper.instruments import Instrument
 from services.paper.orders import Execution, Order, Status, Ticket
 
-FORMAT = "orderfuse paper state 1"
+FORMAT = "orderfuse paper state 2"
 # Beyond this, and twice what was left the last time, the journal is written anew.
 MIN_REWRITE_BYTES = 64 << 20
 _ORDER_FIELDS = (
@@ -32,7 +32,7 @@ _EXECUTION_FIELDS = (
     "exec_id", "at", "shares", "price", "cumulative", "average_price", "commission", "realized_pnl",
 )  # fmt: skip
 
-_Line = dict[str, Any]
+_Row = dict[str, Any]
 
 
 class StateError(Exception):
@@ -75,9 +75,9 @@ class StateFile:
                 f"{self._path} (paper.state_file) cannot be used: {why(error)}; name another one"
             ) from error
 
-    def _restore_from(self, lines: list[_Line], now: float) -> int:
+    def _restore_from(self, rows: list[_Row], now: float) -> int:
         try:
-            _restore(self._exchange, lines)
+            _restore(self._exchange, rows)
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"{self._path} says what cannot be ({error!r}); move it away to start anew") from error
         book = self._exchange.book
@@ -86,7 +86,7 @@ class StateFile:
             # What the price has reached meanwhile is filled now, and nobody is there to be told.
             self._exchange.activate(order, now)
         self.rewrite()
-        return len({line["perm_id"] for line in lines if line["is"] == "order"})
+        return len({row["perm_id"] for row in rows if row["is"] == "order"})
 
     def save(self) -> None:
         """Append what has changed since the last time.
@@ -99,10 +99,10 @@ class StateFile:
         if self._torn:
             self.rewrite()
             return
-        lines = list(self._changes())
-        if not lines:
+        rows = list(self._changes())
+        if not rows:
             return
-        data = _encoded(lines)
+        data = _encoded(rows)
         # A full disk may leave half a line; nothing may follow it.
         self._torn = True
         file = self._file
@@ -125,9 +125,9 @@ class StateFile:
             [
                 {"is": FORMAT},
                 {"is": "ids", "highest": self._ids_saved},
-                *(_order_line(exchange, order) for order in orders),
-                *(_execution_line(execution) for execution in exchange.executions),
-                _account_line(exchange),
+                *(_order_row(exchange, order) for order in orders),
+                *(_execution_row(execution) for execution in exchange.executions),
+                _account_row(exchange),
             ]
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ class StateFile:
             os.close(self._file)
             self._file = None
 
-    def _changes(self) -> Iterator[_Line]:
+    def _changes(self) -> Iterator[_Row]:
         exchange = self._exchange
         ids = exchange.book.highest_ids()
         if ids != self._ids_saved:
@@ -157,15 +157,15 @@ class StateFile:
             yield {"is": "ids", "highest": ids}
         changed, exchange.book.changed = exchange.book.changed, {}
         for order in (changed or {}).values():
-            yield _order_line(exchange, order)
+            yield _order_row(exchange, order)
         fresh = exchange.execution_count - self._executions_saved
         if fresh:
             self._executions_saved = exchange.execution_count
             for execution in list(exchange.executions)[-fresh:]:
-                yield _execution_line(execution)
-            yield _account_line(exchange)
+                yield _execution_row(execution)
+            yield _account_row(exchange)
 
-    def _read(self) -> list[_Line]:
+    def _read(self) -> list[_Row]:
         try:
             data = self._path.read_bytes()
         except FileNotFoundError:
@@ -173,21 +173,21 @@ class StateFile:
         # A process that was killed while it wrote has left half a line, of which nobody was told.
         texts = data[: data.rfind(b"\n") + 1].splitlines()
         try:
-            lines = [json.loads(text) for text in texts]
-            known = not lines or lines[0]["is"] == FORMAT
+            rows = [row for text in texts for row in json.loads(text)]
+            known = not rows or rows[0]["is"] == FORMAT
         except (ValueError, KeyError, TypeError) as error:
             raise StateError(f"{self._path} is no state file ({error}); name another one") from error
-        if not known or (data and not lines):
+        if not known or (data and not rows):
             raise StateError(f"{self._path} is no state file of this version; move it away to start anew")
-        return lines
+        return rows
 
 
-def _restore(exchange: Exchange, lines: Iterable[_Line]) -> None:
-    # Later lines replace earlier ones about the same thing.
-    last: dict[str, dict[Any, _Line]] = {"order": {}, "execution": {}, "account": {}, "ids": {}}
-    for line in lines:
-        if line["is"] in last:
-            last[line["is"]][line.get("exec_id") or line.get("perm_id")] = line
+def _restore(exchange: Exchange, rows: Iterable[_Row]) -> None:
+    # Later rows replace earlier ones about the same thing.
+    last: dict[str, dict[Any, _Row]] = {"order": {}, "execution": {}, "account": {}, "ids": {}}
+    for row in rows:
+        if row["is"] in last:
+            last[row["is"]][row.get("exec_id") or row.get("perm_id")] = row
     for row in sorted(last["order"].values(), key=lambda row: int(row["sequence"])):
         order = _order_from(exchange, row)
         exchange.market(order.instrument).walk.move_to(row["price"])
@@ -202,7 +202,7 @@ def _restore(exchange: Exchange, lines: Iterable[_Line]) -> None:
         _restore_account(exchange, row)
 
 
-def _restore_account(exchange: Exchange, row: _Line) -> None:
+def _restore_account(exchange: Exchange, row: _Row) -> None:
     account = exchange.account
     account.cash, account.commissions = row["cash"], row["commissions"]
     for held in row["positions"]:
@@ -211,7 +211,7 @@ def _restore_account(exchange: Exchange, row: _Line) -> None:
         account.positions[instrument.con_id] = Position(instrument, **numbers)
 
 
-def _order_line(exchange: Exchange, order: Order) -> _Line:
+def _order_row(exchange: Exchange, order: Order) -> _Row:
     return {
         "is": "order",
         **{name: getattr(order, name) for name in _ORDER_FIELDS},
@@ -222,7 +222,7 @@ def _order_line(exchange: Exchange, order: Order) -> _Line:
     }
 
 
-def _order_from(exchange: Exchange, row: _Line) -> Order:
+def _order_from(exchange: Exchange, row: _Row) -> Order:
     ticket = Ticket(**row["ticket"])
     order = Order(
         ticket=ticket,
@@ -236,23 +236,24 @@ def _order_from(exchange: Exchange, row: _Line) -> Order:
     return order
 
 
-def _execution_line(execution: Execution) -> _Line:
+def _execution_row(execution: Execution) -> _Row:
     fields = {name: getattr(execution, name) for name in _EXECUTION_FIELDS}
     return {"is": "execution", "perm_id": execution.order.perm_id, **fields}
 
 
-def _execution_from(row: _Line, order: Order) -> Execution:
+def _execution_from(row: _Row, order: Order) -> Execution:
     return Execution(order=order, **{name: row[name] for name in _EXECUTION_FIELDS})
 
 
-def _account_line(exchange: Exchange) -> _Line:
+def _account_row(exchange: Exchange) -> _Row:
     account = exchange.account
     positions = [asdict(position) for position in account.positions.values()]
     return {"is": "account", "cash": account.cash, "commissions": account.commissions, "positions": positions}
 
 
-def _encoded(lines: Iterable[_Line]) -> bytes:
-    return b"".join(json.dumps(line, separators=(",", ":")).encode() + b"\n" for line in lines)
+def _encoded(rows: list[_Row]) -> bytes:
+    """One line of the file: what has changed at once, such as a fill and its order. Torn, none of it holds."""
+    return json.dumps(rows, separators=(",", ":")).encode() + b"\n"
 
 
 def _write_all(fd: int, data: bytes) -> None:

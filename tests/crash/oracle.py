@@ -6,8 +6,10 @@ handed to the kernel before anybody is told, so they outlive the gateway's own d
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,13 +55,9 @@ class Book:
 
 
 def read_book(pipeline: Pipeline) -> Book:
-    """The gateway's state file, the last line about anything being true; a torn last line is nothing."""
+    """The gateway's state file, the last row about anything being true; a torn last line is nothing."""
     book, refs = Book(), {}
-    for line in (pipeline.home / "state").read_bytes().split(b"\n"):
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
+    for row in _rows((pipeline.home / "state").read_bytes()):
         if row.get("is") == "order":
             refs[row["perm_id"]] = row["ticket"]["order_ref"]
             book.status[refs[row["perm_id"]]] = row["status"]
@@ -68,6 +66,12 @@ def read_book(pipeline: Pipeline) -> Book:
         elif row.get("is") == "execution":
             book.executions.setdefault(refs[row["perm_id"]], {})[row["exec_id"]] = row["shares"]
     return book
+
+
+def _rows(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.split(b"\n"):
+        with contextlib.suppress(ValueError):
+            yield from json.loads(line)
 
 
 def end_of(events: list[dict[str, Any]]) -> dict[str, Any] | None:

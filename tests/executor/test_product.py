@@ -413,6 +413,22 @@ def test_an_order_that_ib_has_lost_is_unknown_also_if_ib_says_so_to_its_cancel()
     play(story, speed=20)
 
 
+def test_an_order_that_ib_calls_filled_without_showing_its_fills_is_unknown_and_a_later_fill_wins() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        for message in ("execDetails", "commissionReport"):
+            it.arm("omit", message=message, count=4)
+        it.sell_off()
+        await it.tells("o-1", "Unknown")
+        assert it.engine.ledger.in_doubt() == ["o-1"]
+        await it.quiet()
+        assert len(it.facts("o-1", "Unknown")) == 1, "said once"
+        await until(lambda: it.engine.ledger.in_doubt() == [] or it.engine.connection.look_up(), "the fills")
+        assert it.facts("o-1", "Filled")[-1].done
+
+    play(story, speed=20)
+
+
 # -- changes ----------------------------------------------------------------------------------------------
 
 # 2199 is a notice, and changes nothing on a change either; an unclassified code decides nothing.

@@ -131,6 +131,20 @@ def test_combinations_and_ids_that_users_brought_survive(path):
     assert again.instrument(contract(symbol="", secType="", conId="4711")).symbol == "ABC"
 
 
+def test_what_belongs_together_is_kept_or_lost_together(path):
+    exchange, file = kept(path)
+    exchange.place(ticket(1, limit_price=150.0), NOW)
+    file.save()
+    before = path.stat().st_size
+    exchange.fill(order_of(exchange, 1), 100, 150.0, NOW)
+    file.save()
+    data = path.read_bytes()
+    for cut in range(before, len(data)):
+        path.write_bytes(data[:cut])
+        again, _ = kept(path)
+        assert (order_of(again, 1).status, len(again.executions)) == ("Submitted", 0), f"cut at byte {cut}"
+
+
 def test_half_a_line_is_no_line_and_the_file_is_written_anew_at_the_start(path):
     exchange, file = kept(path)
     exchange.place(ticket(1, limit_price=150.0), NOW)
@@ -140,7 +154,7 @@ def test_half_a_line_is_no_line_and_the_file_is_written_anew_at_the_start(path):
         file.save()
     long = path.stat().st_size
     with path.open("ab") as torn:
-        torn.write(b'{"is":"order","perm')
+        torn.write(b'[{"is":"order","perm')
     again, _ = kept(path)
     assert order_of(again, 1).ticket.limit_price == 139.0
     assert path.stat().st_size < long / 10
@@ -203,7 +217,7 @@ def test_nobody_is_told_what_cannot_be_saved(path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text", ["hello\n", '{"is": "something"}\n', "[1]\n", '{"is":"orderfuse paper state 1"}\n{"is":"order"}\n', "x"]
+    "text", ["hello\n", '{"is": "something"}\n', "[1]\n", '[{"is":"orderfuse paper state 2"},{"is":"order"}]\n', "x"]
 )
 def test_a_file_that_is_no_state_file_is_left_alone(path, text):
     path.parent.mkdir()
