@@ -53,7 +53,7 @@ $(STAMP):
 # The Procfile names .venv, so that honcho, a unit file and a person start the same thing.
 run:
 	@$(MAKE) --no-print-directory venv VENV=.venv
-	@.venv/bin/honcho start
+	@.venv/bin/python -m services
 
 demo: venv
 	@$(BIN)/python -m examples.demo

@@ -30,9 +30,9 @@ CLONES, HOMES = ("~/orderfuse", "/home/trader/orderfuse"), ("~/.orderfuse", "/ho
 WHO = re.compile(r"\S+@\S+ pid (\d+)")
 PORTS = re.compile(r"\b(4010|4002|4001|7497|7496)\b")
 # They go on until ctrl-C: the page prints lines that come meanwhile.
-GO_ON = ("make run", "make paper", "honcho start", "orderfuse watch", "orderfuse paper follow")
+GO_ON = ("make run", "make paper", "python -m services", "orderfuse watch", "orderfuse paper follow")
 # `make` would first update the environment that this test runs in, so the line of its recipe is run.
-RECIPES = {"make run": "honcho start", "make paper": "honcho start paper"}
+RECIPES = {"make run": "python -m services", "make paper": "python -m services paper"}
 # What only looks can be asked again until it has come to what the page prints.
 LOOKS = ("orderfuse status", "orderfuse orders", "orderfuse paper status", "orderfuse paper faults")
 
@@ -159,8 +159,8 @@ class Reader:
 
     def _recipe(self, command: str) -> str:
         command = RECIPES.get(command, command)
-        own = f"honcho start --no-colour -d {ROOT} -f {self._folder}/Procfile -e {self._folder}/.env"
-        return command.replace("honcho start", own)
+        own = f"python -m services --no-colour -d {ROOT} -f {self._folder}/Procfile -e {self._folder}/.env"
+        return command.replace("python -m services", own)
 
     def _differs(self, step: Step, said: list[str]) -> None:
         if not self._record:
