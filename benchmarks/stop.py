@@ -48,7 +48,8 @@ def main() -> int:
     print(f"             arrived after request {statistics.median(after_request):8.0f} orders ({max(after_request)})")
     print(f"             arrived after reply   {statistics.median(after_reply):8.0f} orders ({max(after_reply)})")
     print(f"  ib_insync: arrived after         {arrived:8.0f} orders, the last {secs:.1f} s later")
-    return int(max(after_request) > WINDOW or max(after_reply) > 0)
+    # One window may be on its way when the request comes, and the turn that the breaker is in may fill it once more.
+    return int(max(after_request) > 2 * WINDOW or max(after_reply) > 0)
 
 
 @contextmanager
