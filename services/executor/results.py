@@ -110,4 +110,6 @@ def log_fact(fact: Fact, outcome: Outcome | None) -> None:  # noqa: C901 - a tab
         case Expired():
             logger.info("{}: {} ms old at its turn, not sent", fact.order_id, fact.age_ms)
         case Unknown():
-            logger.warning("{}: unknown whether IB has it; it is being looked up, do not send it again", fact.order_id)
+            logger.warning(
+                "{}: unknown what became of it at IB; it is being looked up, do not send it again", fact.order_id
+            )

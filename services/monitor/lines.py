@@ -112,7 +112,7 @@ def _order_line(event: AnyOrderEvent) -> Line | None:  # noqa: C901 - a table of
         case NotPlaced():
             return "WARNING", f"not placed ({event.code}){f': {event.reason}' if event.reason else ''}"
         case Unknown():
-            return "ERROR", "unknown: no answer in time, IB may have it; it is being looked up, do not send it again"
+            return "ERROR", "unknown: what became of it at IB is open; it is being looked up, do not send it again"
         case CancelFailed():
             return "WARNING", f"not cancelled by IB ({event.ib_code}): {event.reason}"
         case ReplaceFailed():

@@ -12,8 +12,16 @@ MAX_VALUE = 80
 
 def plain(text: str, longest: int = MAX_REASON) -> str:
     """`text` without characters that would begin a line or move a cursor, cut to `longest` characters."""
-    line = "".join(character if character.isprintable() else "�" for character in text[:longest])
+    line = printable(text[:longest])
     return line if len(text) <= longest else line[:-3] + "..."
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` with each character that is not printable, and not in `keep`, replaced."""
+    # Every line of a log comes through here, and hardly one has such a character.
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else "�" for each in text)
 
 
 def shown(value: Any) -> str:

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from orderfuse.plain import printable
 from orderfuse.replies import a_map
 
 # Ids in one line; the rest is counted. A trip can name hundreds.
@@ -73,8 +74,7 @@ def columns(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
 
 def clean(value: Any, *, keep: str = "") -> str:
     """Text for a terminal: what others wrote must not move its cursor."""
-    text = "" if value is None else str(value)
-    return "".join(char if char.isprintable() or char in keep else "�" for char in text)
+    return printable("" if value is None else str(value), keep)
 
 
 def names(ids: Iterable[Any]) -> str:

@@ -556,6 +556,16 @@ def test_ib_s_word_that_it_has_no_such_order_is_no_sign_of_life_of_one_that_work
     assert "not confirmed" in again.ledger.may_not_change("o-1", since=10)
 
 
+def test_fills_that_ib_does_not_show_are_sought_until_the_order_is_called_unknown() -> None:
+    bench = Bench().say(status("Submitted"), status("Filled", filled=100, remaining=0)).wait(2)
+    assert list(bench.ledger.fills_sought()) == ["o-1"]
+    bench._keep(bench.ledger.on_lost("o-1"))
+    assert bench.kinds[-1] == "Unknown"
+    assert bench.ledger.fills_sought() == {}
+    bench.say(executed("e1"))
+    assert bench.only(Filled).done
+
+
 # -- changes ----------------------------------------------------------------------------------------------
 
 LISTED = {"totalQuantity": 100, "lmtPrice": 9.0, "auxPrice": 0.0, "tif": "DAY"}

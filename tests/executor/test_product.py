@@ -423,6 +423,7 @@ def test_an_order_that_ib_calls_filled_without_showing_its_fills_is_unknown_and_
         assert it.engine.ledger.in_doubt() == ["o-1"]
         await it.quiet()
         assert len(it.facts("o-1", "Unknown")) == 1, "said once"
+        assert it.engine.ledger.fills_sought() == {}, "IB's lists have said all that they can say"
         await until(lambda: it.engine.ledger.in_doubt() == [] or it.engine.connection.look_up(), "the fills")
         assert it.facts("o-1", "Filled")[-1].done
 
@@ -539,6 +540,22 @@ def test_a_change_that_ib_took_unheard_before_the_order_filled_was_done(missed: 
         await it.tells("o-1", "Replaced")
         await it.tells("o-1", "Cancelled")
         assert it.filled("o-1") == 40
+        assert it.facts("o-1", "ReplaceFailed") == []
+
+    play(story, speed=20, changes=1)
+
+
+def test_a_list_that_was_asked_for_before_the_order_ended_fails_no_change() -> None:
+    async def story(it: Play) -> None:
+        await it.works("o-1")
+        it.arm("swallow", on="modify", booked=True)
+        it.engine.replace(replace_of("o-1", lmtPrice=150.5))
+        await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
+        it.arm("omit", message="openOrder", count=1000)
+        it.arm("omit", message="completedOrder", count=1)
+        it.sell_off()
+        await it.tells("o-1", "Filled")
+        await it.tells("o-1", "Replaced")
         assert it.facts("o-1", "ReplaceFailed") == []
 
     play(story, speed=20, changes=1)

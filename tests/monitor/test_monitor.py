@@ -102,7 +102,7 @@ OUTCOMES = [
     (NotPlaced(**ABOUT, code="fenced"), ("WARNING", "s o-1 not placed (fenced)")),
     (
         Unknown(**ABOUT),
-        ("ERROR", "s o-1 unknown: no answer in time, IB may have it; it is being looked up, do not send it again"),
+        ("ERROR", "s o-1 unknown: what became of it at IB is open; it is being looked up, do not send it again"),
     ),
     (
         CancelFailed(**ABOUT, request_id=None, ib_code=10148, reason="done"),
