@@ -106,7 +106,7 @@ def _guard(folder: Path) -> None:
     found = folder.stat()
     me = os.geteuid()
     if me not in (0, found.st_uid):
-        raise PermissionError(None, f"it belongs to {_user(found.st_uid)}, and this is {_user(me)}")
+        raise PermissionError(None, f"it belongs to {user_name(found.st_uid)}, and this is {user_name(me)}")
     if found.st_mode & stat.S_IWOTH:
         # Such as /tmp, which would be of no use to anybody else afterwards.
         raise PermissionError(None, "everybody may write to it, so it serves others too")
@@ -114,7 +114,8 @@ def _guard(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def _user(number: int) -> str:
+def user_name(number: int) -> str:
+    """The name of a user, or its number where the system knows none."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:
