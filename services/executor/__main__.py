@@ -12,11 +12,11 @@ from loguru import logger
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError, load_settings
 from services import collector, crash_points
-from services.executor.accounts import AccountRefused
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import FILE_NAME, Journal, JournalError
 from services.executor.loop import ExecutorLoop
+from services.gateway.accounts import AccountRefused
 from services.log import configure_log
 
 OK, REFUSED, USAGE = 0, 1, 2

@@ -21,14 +21,15 @@ from orderfuse.home import why
 from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
 from services.crash_points import reach
-from services.executor.accounts import allowed_account
 from services.executor.drift import Held
-from services.executor.ib_client import ORDER_MESSAGES, Session, quiet_libraries
 from services.executor.journal import Journal, JournalError, JournalMismatch
 from services.executor.outcomes import Meaning, for_system
-from services.executor.pacing import Pacer
 from services.executor.position_list import OVERDUE_SECS, PositionList
-from services.executor.reports import (
+from services.executor.tasks import until_one_ends
+from services.gateway.accounts import allowed_account
+from services.gateway.ib_client import ORDER_MESSAGES, Session, quiet_libraries
+from services.gateway.pacing import Pacer
+from services.gateway.reports import (
     Accounts,
     Closed,
     CommissionReport,
@@ -44,7 +45,6 @@ from services.executor.reports import (
     StatusReport,
     Unreadable,
 )
-from services.executor.tasks import until_one_ends
 
 # An error carries the id of an order or of a request: two ranges, so that nobody must guess which.
 FIRST_REQUEST_ID = 1_000_000_000

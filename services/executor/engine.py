@@ -29,16 +29,16 @@ from orderfuse.messages import (
     Tripped,
 )
 from services.crash_points import reach
-from services.executor import ib_orders
 from services.executor.connection import IBConnectionManager
 from services.executor.doubts import Rounds, same_trading_day
 from services.executor.drift import NOT_COUNTED, Baseline, DriftCheck, Held, LegFill
-from services.executor.ib_orders import CheckedOrder
 from services.executor.journal import JournalError
 from services.executor.ledger import ANSWER_SECS, Ledger
 from services.executor.records import Change, Effects, OrderRecord, split_exec_id
-from services.executor.reports import ExecutionReport, OrderReport, Unreadable
 from services.executor.results import ExecutionResult, Status, log_fact, status_of
+from services.gateway import ib_orders
+from services.gateway.ib_orders import CheckedOrder
+from services.gateway.reports import ExecutionReport, OrderReport, Unreadable
 
 # A full disk is asked again this often whether it has room.
 JOURNAL_RETRY_SECS = 1.0

@@ -15,7 +15,8 @@ from msgspec import structs
 from orderfuse.messages import CancelFailed, NotPlaced, Rejected, Tripped, Written
 from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
-from services.executor.reports import (
+from services.executor.story import Story, short
+from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,
     ErrorReport,
@@ -24,7 +25,6 @@ from services.executor.reports import (
     OrderReport,
     StatusReport,
 )
-from services.executor.story import Story, short
 
 # Written and unanswered for this long, an order leaves the window: the breaker has counted it as unknown.
 ANSWER_SECS = 5.0

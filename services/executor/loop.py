@@ -27,11 +27,11 @@ from services.crash_points import reach
 from services.executor import session as dispatch
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
-from services.executor.ib_orders import CheckedOrder
 from services.executor.journal import JournalError
 from services.executor.last_look import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, last_look
 from services.executor.session import Session
 from services.executor.tasks import until_one_ends
+from services.gateway.ib_orders import CheckedOrder
 
 # Fine enough for the lease (100 ms) and the pacing (22 ms a message).
 TICK_SECS = 0.01

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.executor.drift import NOT_COUNTED, Held
-from services.executor.reports import PositionReport
+from services.gateway.reports import PositionReport
 
 # A list takes milliseconds; one that takes so long is told of once. It is not asked for again on this
 # connection: its late end would be taken for the end of the next one.

@@ -25,7 +25,7 @@ from orderfuse.messages import (
 )
 from services.executor.outcomes import Meaning, Operation, Verdict, for_order
 from services.executor.records import Change, Effects, Ended, Execution, OrderRecord, split_exec_id
-from services.executor.reports import (
+from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,
     ErrorReport,

@@ -17,7 +17,7 @@ import typer
 from orderfuse.commands import app
 from orderfuse.settings import load_settings
 from services.breaker.conditions import GRACE_NS
-from services.executor.accounts import RealAccountRefused, allowed_account
+from services.gateway.accounts import RealAccountRefused, allowed_account
 from tests.docs.pages import DOCS, ROOT, agrees, blocks, missing, steps
 from tests.docs.reader import Reader, recording
 

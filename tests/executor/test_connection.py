@@ -13,18 +13,18 @@ from loguru import logger
 from orderfuse.messages import NotPlaced, Tripped
 from orderfuse.settings import IbSettings
 from services.executor import doubts
-from services.executor.accounts import AccountRefused, RealAccountRefused
 from services.executor.connection import (
     FIRST_REQUEST_ID,
     IBConnectionManager,
     Timing,
 )
 from services.executor.engine import OrderExecutionEngine
-from services.executor.ib_client import Session
 from services.executor.journal import Journal, JournalError, JournalMismatch
-from services.executor.pacing import Pacer
 from services.executor.records import OrderRecord
-from services.executor.reports import Closed
+from services.gateway.accounts import AccountRefused, RealAccountRefused
+from services.gateway.ib_client import Session
+from services.gateway.pacing import Pacer
+from services.gateway.reports import Closed
 from tests.executor.scripted_gateway import ScriptedGateway
 from tests.executor.support import (
     QUICK,

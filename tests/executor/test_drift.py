@@ -17,7 +17,7 @@ from services.executor.drift import BUSY_SIGHTINGS, Baseline, DriftCheck, Held, 
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import Journal
 from services.executor.position_list import OVERDUE_SECS, PositionList
-from services.executor.reports import PositionReport
+from services.gateway.reports import PositionReport
 from tests.executor.scripted_gateway import ScriptedGateway
 from tests.executor.support import breaker_end, engine_on, executor, paper, run, settings_for, submit, until
 from tests.executor.test_connection import manager

@@ -13,7 +13,7 @@ from orderfuse.messages import Accepted, CancelFailed, Cancelled, Filled, Reject
 from services.executor.journal import Journal
 from services.executor.ledger import KEEP_ENDED_SECS, MAX_EARLY_COMMISSIONS, Ledger
 from services.executor.records import Change, Effects, OrderRecord
-from services.executor.reports import (
+from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,
     ErrorReport,

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.executor.pacing import CANCEL_RESERVE, Pacer
+from services.gateway.pacing import CANCEL_RESERVE, Pacer
 
 
 @given(

@@ -23,9 +23,9 @@ from loguru import logger
 
 from orderfuse.ibfields import TERMS
 from services.crash_points import reach
-from services.executor.ib_orders import build_contract, build_order
-from services.executor.pacing import Pacer
-from services.executor.reports import (
+from services.gateway.ib_orders import build_contract, build_order
+from services.gateway.pacing import Pacer
+from services.gateway.reports import (
     Accounts,
     Closed,
     CommissionReport,
