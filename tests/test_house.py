@@ -27,7 +27,8 @@ PURE_NAMES = {
 }  # fmt: skip
 IMPURE_MODULES = {"zmq", "ib_insync", "asyncio", "socket", "time", "loguru", "sqlite3", "threading", "selectors"}
 # What the processes have in common; it imports no process.
-COMMON = {"gateway", "log", "collector", "crash_points"}
+COMMON = {"gateway", "log", "collector", "crash_points", "runtime"}
+SQLITE_FILES = {"services/runtime/sqlite.py", "services/breaker/journal.py", "services/executor/journal.py"}
 ZMQ_FILES = {"links.py", "client.py", "watch.py", "control.py", "cli.py", "loop.py"}
 
 
@@ -68,6 +69,8 @@ def test_each_file_imports_only_what_it_may(path: Path) -> None:
         assert path.parent == SERVICES / "gateway", "ib_insync only behind its fence"
     if "zmq" in used:
         assert path.name in ZMQ_FILES, "sockets only at the rim"
+    if "sqlite3" in used:
+        assert path.relative_to(ROOT).as_posix() in SQLITE_FILES, "what is on the disk is the journals' alone"
     if "msgpack" in used:
         assert path == LIBRARY / "codec.py", "one place knows the encoding"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -23,6 +22,9 @@ from services.breaker.orders import OrderRecord
 from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Saved
 from services.crash_points import reach
+from services.runtime.sqlite import JournalError, Migration, Schema, Torn, open_journal, transaction
+
+__all__ = ["Journal", "JournalError"]
 
 FILE = "breaker.sqlite"
 SCHEMA_VERSION = 1
@@ -66,8 +68,8 @@ CREATE TABLE decisions (
 """
 
 
-class JournalError(Exception):
-    """The journal cannot be used; the text says why and what to do."""
+# From each earlier version to the next.
+MIGRATIONS: dict[int, Migration] = {}
 
 
 @dataclass(slots=True)
@@ -108,90 +110,32 @@ class Journal:
         self._offset_ns = wall_ns - monotonic_ns
         self._opened_ns = monotonic_ns
         self._prune_due = time.monotonic()
-        try:
-            self._db, self.saved = self._open_or_begin_anew(wall_ns)
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"the journal {self._path} cannot be opened: {error}. "
-                "Check free space and permissions of its folder, or set ORDERFUSE_HOME to another."
-            ) from error
+        schema = Schema(SCHEMA, SCHEMA_VERSION, MIGRATIONS)
+        opened = open_journal(
+            self._path,
+            schema,
+            fill=lambda database, trouble: _fill(database, trouble, wall_ns // 1_000_000),
+            read=lambda database: self._read_saved(database, wall_ns),
+            lock_wait_secs=LOCK_WAIT_SECS,
+            wall_ns=wall_ns,
+        )
+        self._db, self.saved = opened.database, opened.found
 
     # -- opening -------------------------------------------------------------------------------------------
 
-    def _open_or_begin_anew(self, wall_ns: int) -> tuple[sqlite3.Connection, Saved]:
-        log = self._beside("-wal")
-        if not self._path.exists() and not log.exists():
-            self._create()
+    def _read_saved(self, database: sqlite3.Connection, wall_ns: int) -> Saved:
+        database.execute("PRAGMA synchronous=NORMAL")
         try:
-            if not self._path.exists() or not self._path.stat().st_size:
-                # SQLite would take this for a new file, and throw away what its log still has.
-                raise sqlite3.DatabaseError("the file is missing or empty")
-            return self._open(wall_ns)
-        except sqlite3.OperationalError:
-            raise
-        except (sqlite3.DatabaseError, msgspec.MsgspecError, ValueError, TypeError) as error:
-            # Torn. Whether it was OPEN is not known, so it is: latched, until a person has looked.
-            return self._begin_anew(wall_ns, str(error))
-
-    def _begin_anew(self, wall_ns: int, why: str) -> tuple[sqlite3.Connection, Saved]:
-        """Lay the unreadable journal aside, with its log, so that a person can still save what is in it."""
-        aside = f"{FILE}.unreadable-{wall_ns}"
-        for suffix in ("", "-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                self._beside(suffix).rename(self._path.with_name(aside + suffix))
-        self._create()
-        # Above everything that the lost journal can have numbered, and that anybody may still remember.
-        base = wall_ns // 1_000_000
-        database, saved = self._open(wall_ns, first_seq=base)
-        saved.fence, saved.circuits = base, {SYSTEM: {"generation": base}}
-        saved.trouble = f"the journal could not be read ({why}) and was laid aside as {aside}"
-        return database, saved
-
-    def _beside(self, suffix: str) -> Path:
-        return self._path.with_name(FILE + suffix)
-
-    def _create(self) -> None:
-        """Make an empty journal, whole or not at all: an empty file under its name is a torn one."""
-        begun = self._beside(".begun")
-        for left_over in (begun, self._beside(".begun-journal")):
-            left_over.unlink(missing_ok=True)
-        with contextlib.closing(sqlite3.connect(begun, isolation_level=None)) as database:
-            begun.chmod(0o600)
-            database.executescript(SCHEMA)
-            database.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        begun.rename(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-    def _open(self, wall_ns: int, *, first_seq: int = 0) -> tuple[sqlite3.Connection, Saved]:
-        database = sqlite3.connect(self._path, isolation_level=None, timeout=LOCK_WAIT_SECS)
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            version = database.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA_VERSION:
-                raise JournalError(
-                    f"the journal {self._path} was written by a newer orderfuse (schema {version}, this one "
-                    f"knows {SCHEMA_VERSION}). Start that version, or set ORDERFUSE_HOME to another folder."
-                )
-            if version != SCHEMA_VERSION:
-                raise sqlite3.DatabaseError(f"it has the schema {version}, which no version has written")
-            saved = self._read_saved(database, wall_ns)
-            saved.first_seq = max(saved.first_seq, first_seq)
-            database.execute("BEGIN IMMEDIATE")
+            saved = self._saved(database, wall_ns)
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise Torn(str(error)) from error
+        with transaction(database):
             database.executemany(
                 "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("clean", 0), ("first_seq", saved.first_seq)]
             )
-            database.execute("COMMIT")
-        except BaseException:
-            database.close()
-            raise
-        return database, saved
+        return saved
 
-    def _read_saved(self, database: sqlite3.Connection, wall_ns: int) -> Saved:
+    def _saved(self, database: sqlite3.Connection, wall_ns: int) -> Saved:
         meta = dict(database.execute("SELECT key, value FROM meta"))
         jump = 0 if meta.get("clean", 1) else SEQ_JUMP
         return Saved(
@@ -215,6 +159,7 @@ class Journal:
             seqs={topic: seq + jump for topic, seq in database.execute("SELECT topic, seq FROM seqs")},
             # A topic may have begun after the last that was saved.
             first_seq=int(meta.get("first_seq", 0)) + jump,
+            trouble=str(meta.get("trouble", "")),
         )
 
     def close(self) -> None:
@@ -240,13 +185,10 @@ class Journal:
         reach("breaker.save.unsaved")
         try:
             self._db.execute(f"PRAGMA synchronous={'FULL' if waiting.sync else 'NORMAL'}")
-            self._db.execute("BEGIN IMMEDIATE")
-            self._write(waiting)
-            reach("breaker.save.uncommitted")
-            self._db.execute("COMMIT")
+            with transaction(self._db):
+                self._write(waiting)
+                reach("breaker.save.uncommitted")
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._db.execute("ROLLBACK")
             raise JournalError(f"the journal {self._path} cannot be written: {error}") from error
         reach("breaker.save.committed")
         if waiting.fence is not None:
@@ -291,6 +233,9 @@ class Journal:
         )
 
     def _write_circuits(self, batch: Batch) -> None:
+        if SYSTEM in batch.circuits:
+            # Now its own snapshot says that it is OPEN and why.
+            self._db.execute("DELETE FROM meta WHERE key = 'trouble'")
         for scope, snapshot in batch.circuits.items():
             if snapshot is None:
                 self._db.execute("DELETE FROM circuits WHERE scope = ?", (scope,))
@@ -392,6 +337,17 @@ class Journal:
             # A clock that was set back must not turn the past into the future.
             record.passed_ns = min(record.passed_wall_ns - self._offset_ns, self._opened_ns)
         return record
+
+
+def _fill(database: sqlite3.Connection, trouble: str, base: int) -> None:
+    """Begin anew after a journal that was lost: numbered above all that it had, and OPEN, latched.
+
+    Whether it was OPEN is not known, so it is, until a person has looked; also if this process dies now.
+    """
+    if trouble:
+        rows = {"trouble": trouble, "fence": base, "first_seq": base}
+        database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+        database.execute("INSERT INTO circuits VALUES (?, ?)", (SYSTEM, json.dumps({"generation": base})))
 
 
 def _stored_state(record: OrderRecord) -> str:

@@ -14,7 +14,7 @@ from orderfuse.settings import Settings, SettingsError, load_settings
 from services import collector, crash_points
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
-from services.executor.journal import FILE_NAME, Journal, JournalError
+from services.executor.journal import FILE_NAME, Journal, JournalError, JournalMismatch
 from services.executor.loop import ExecutorLoop
 from services.gateway.accounts import AccountRefused
 from services.log import configure_log
@@ -23,7 +23,12 @@ OK, REFUSED, USAGE = 0, 1, 2
 
 
 def main() -> int:
-    """Run until a signal ends it. Returns the exit code: 0 ended, 1 another one runs, 2 settings or account."""
+    """Run until a signal ends it.
+
+    Returns:
+        The exit code. 0: ended; 1: cannot run here, since another one does or the journal cannot be opened;
+        2: a setting is wrong, or the account or client id is not the journal's.
+    """
     configure_log()
     try:
         settings = load_settings()
@@ -36,11 +41,11 @@ def main() -> int:
         journal = Journal(settings.home / FILE_NAME, settings.ib.client_id)
     except JournalError as error:
         lock.release()
-        return _refuse(error, USAGE)
+        return _refuse(error, _code(error))
     try:
         asyncio.run(_serve(settings, journal))
     except (AccountRefused, SettingsError, JournalError) as error:
-        return _refuse(error, USAGE)
+        return _refuse(error, _code(error))
     finally:
         journal.close()
         lock.release()
@@ -63,6 +68,10 @@ async def _serve(settings: Settings, journal: Journal) -> None:
         await serving
     logger.info("{}", pauses.last_words())
     logger.info("executor ended")
+
+
+def _code(error: Exception) -> int:
+    return REFUSED if isinstance(error, JournalError) and not isinstance(error, JournalMismatch) else USAGE
 
 
 def _refuse(error: Exception, code: int) -> int:

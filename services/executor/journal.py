@@ -7,11 +7,11 @@ the breaker gets every fact again.
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,19 @@ from orderfuse.messages import Fact, Feedback, Outcome
 from services.crash_points import reach
 from services.executor.drift import Baseline, LegFill
 from services.executor.records import Effects, Execution, OrderRecord
+from services.runtime.sqlite import (
+    JournalError,
+    Migration,
+    Schema,
+    Torn,
+    in_memory,
+    open_journal,
+    run_script,
+    transaction,
+    user_version,
+)
+
+__all__ = ["Journal", "JournalError", "JournalMismatch"]
 
 SCHEMA_VERSION = 1
 FILE_NAME = "executor.sqlite"
@@ -82,16 +95,17 @@ CREATE TABLE IF NOT EXISTS baselines (
 """
 
 
-class JournalError(Exception):
-    """The journal cannot be used. The text says why and what to do."""
+# From each earlier version to the next. Beside the header, `meta` has the number, where the first version looks for
+# it, so each sets it there too. What `_POSITIONS_SCHEMA` makes may be missing in a file of the first.
+MIGRATIONS: dict[int, Migration] = {}
 
 
 class JournalMismatch(JournalError):
-    """The journal belongs to another account, client id or version. Waiting does not help."""
+    """The journal belongs to another account or client id. Waiting does not help."""
 
 
 class Journal:
-    """One executor's journal.
+    """One executor's journal. `trouble` says why the one of before could not be read and where it is now, or "".
 
     Args:
         path: the file, or None for one in memory that ends with the process (a script, a test).
@@ -99,8 +113,8 @@ class Journal:
         wall_ns: the wall clock, nanoseconds.
 
     Raises:
-        JournalMismatch: the file belongs to another client id, or is of a newer version.
-        JournalError: it cannot be used.
+        JournalMismatch: the file belongs to another client id.
+        JournalError: it cannot be used, or a newer version wrote it.
     """
 
     def __init__(self, path: Path | None, client_id: int, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
@@ -108,19 +122,22 @@ class Journal:
         self.wall_ns = wall_ns
         self.client_id = client_id
         self._commits = 0
-        try:
-            self._db = sqlite3.connect(
-                str(path) if path else ":memory:", timeout=BUSY_TIMEOUT_SECS, isolation_level=None
+        schema = Schema(_SCHEMA, SCHEMA_VERSION, MIGRATIONS, read_version=_version)
+        if path is None:
+            self._db = in_memory(schema, lambda database, _: self._fill(database))
+            self._check(self._db)
+            self.trouble = ""
+        else:
+            opened = open_journal(
+                path,
+                schema,
+                fill=lambda database, _: self._fill(database),
+                read=self._check,
+                lock_wait_secs=BUSY_TIMEOUT_SECS,
+                wall_ns=wall_ns(),
             )
-            self._db.execute("PRAGMA journal_mode = WAL")
-            # FULL: a committed intent is on the disk, also if the machine loses power.
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._open()
-        except sqlite3.Error as error:
-            raise JournalError(
-                f"{self._where} cannot be used: {error}. Free the disk, or repair the file; "
-                "moving it away makes a new one that knows nothing of earlier orders."
-            ) from error
+            self._db, self.trouble = opened.database, opened.trouble
+        self.prune()
         self.journal_id = self._meta("journal_id")
 
     def close(self) -> None:
@@ -322,52 +339,35 @@ class Journal:
 
     # -- the file -----------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
-        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            self._create()
-        version = int(self._meta("schema_version"))
-        if version > SCHEMA_VERSION:
-            raise JournalMismatch(
-                f"{self._where} has the version {version}, this executor knows up to {SCHEMA_VERSION}. "
-                "Start the newer release that wrote it."
-            )
-        owner = int(self._meta("client_id"))
+    def _fill(self, database: sqlite3.Connection) -> None:
+        # The new id alone says to the breaker that the journal of before is lost.
+        meta = {
+            "schema_version": str(SCHEMA_VERSION),
+            "journal_id": str(uuid.uuid4()),
+            "client_id": str(self.client_id),
+            "account": "",
+            "highest_ib_order_id": "0",
+        }
+        database.executemany("INSERT INTO meta VALUES (?, ?)", meta.items())
+
+    def _check(self, database: sqlite3.Connection) -> None:
+        # FULL: a committed intent is on the disk, also if the machine loses power.
+        database.execute("PRAGMA synchronous = FULL")
+        owner = _owner(database)
         if owner != self.client_id:
             raise JournalMismatch(
                 f"{self._where} belongs to ib.client_id {owner}, but ib.client_id is {self.client_id}. "
                 f"Set it back to {owner}: orders can be found and cancelled only with the id that placed them. "
                 "Or give the other id an ORDERFUSE_HOME of its own."
             )
-        with self._transaction():
-            for statement in _POSITIONS_SCHEMA.split(";"):
-                self._db.execute(statement)
-        self.prune()
+        with transaction(database):
+            run_script(database, _POSITIONS_SCHEMA)
 
-    def _create(self) -> None:
-        with self._transaction():
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            for key, value in (
-                ("schema_version", str(SCHEMA_VERSION)),
-                ("journal_id", str(uuid.uuid4())),
-                ("client_id", str(self.client_id)),
-                ("account", ""),
-                ("highest_ib_order_id", "0"),
-            ):
-                self._set_meta(key, value)
-
-    @contextmanager
+    @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._db):
                 yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                # A full disk may have rolled it back already.
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise JournalError(
                 f"{self._where} cannot be written: {error}. Make room on its disk, or see that you may write there."
@@ -387,6 +387,35 @@ class Journal:
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+
+def _version(database: sqlite3.Connection) -> int:
+    """The first version has its number in `meta` alone."""
+    return user_version(database) or int(_from_meta(database, "schema_version"))
+
+
+def _owner(database: sqlite3.Connection) -> int:
+    """The client id that a journal belongs to, once all is understood that the executor begins with.
+
+    Raises:
+        Torn: something of it is not.
+    """
+    try:
+        for key in ("journal_id", "account"):
+            _from_meta(database, key)
+        int(_from_meta(database, "highest_ib_order_id"))
+        for (blob,) in database.execute("SELECT record FROM orders WHERE ended = 0"):
+            _record(blob)
+        return int(_from_meta(database, "client_id"))
+    except (JournalError, ValueError, TypeError) as error:
+        raise Torn(str(error)) from error
+
+
+def _from_meta(database: sqlite3.Connection, key: str) -> str:
+    row = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    if row is None:
+        raise Torn(f"it has no {key}")
+    return str(row[0])
 
 
 def _record(blob: bytes) -> OrderRecord:

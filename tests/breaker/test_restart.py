@@ -470,6 +470,27 @@ def test_a_journal_that_cannot_be_read_is_laid_aside_and_means_open_latched(make
     assert r.ask("reset", reason="looked")["ok"] is True
 
 
+def test_a_breaker_that_dies_before_it_has_saved_anything_in_the_new_journal_is_open_latched_all_the_same(home):
+    Journal(home, wall_ns=SECOND, monotonic_ns=0).close()
+    noise(home / FILE)
+    saved = Journal(home, wall_ns=2 * SECOND, monotonic_ns=0).saved
+    again = Journal(home, wall_ns=3 * SECOND, monotonic_ns=0).saved
+    assert "unreadable" in saved.trouble
+    assert again.trouble == saved.trouble
+    assert again.circuits == saved.circuits
+    assert again.fence >= saved.fence
+    assert again.first_seq >= saved.first_seq >= 2_000
+
+
+def test_a_trouble_is_over_once_the_circuit_says_it_itself(make):
+    r = make()
+    r.restart(break_files=noise)
+    rejoin(r)
+    assert r.ask("reset", reason="looked")["ok"] is True
+    r.restart()
+    assert r.state()["state"] == "CLOSED"
+
+
 def test_a_circuit_whose_snapshot_cannot_be_read_is_open_latched_and_the_others_are_not(make):
     r = make()
     r.submit("a-1", "alpha")

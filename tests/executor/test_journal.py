@@ -118,16 +118,33 @@ def test_a_journal_of_another_account_is_refused_with_what_to_do(tmp_path: Path)
 def test_a_newer_journal_is_refused(tmp_path: Path) -> None:
     Journal(tmp_path / PATH, 7).close()
     with sqlite3.connect(tmp_path / PATH) as db:
-        db.execute("UPDATE meta SET value = '99' WHERE key = 'schema_version'")
+        db.execute("PRAGMA user_version=99")
     db.close()
-    with pytest.raises(JournalMismatch, match="version 99"):
+    with pytest.raises(JournalError, match=r"newer orderfuse \(schema 99"):
         Journal(tmp_path / PATH, 7)
 
 
-def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
-    (tmp_path / PATH).write_bytes(b"not a database, but long enough to be taken for one" * 100)
-    with pytest.raises(JournalError, match="cannot be used"):
-        Journal(tmp_path / PATH, 7)
+def test_a_journal_with_a_garbled_order_is_laid_aside_and_the_new_one_has_another_id(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    journal.intend(OrderRecord("o-1", "s1", 1, 100))
+    journal.close()
+    with sqlite3.connect(tmp_path / PATH) as db:
+        db.execute("UPDATE orders SET record = 'not json'")
+    db.close()
+    again = Journal(tmp_path / PATH, 7)
+    assert "damaged" in again.trouble
+    assert again.journal_id != journal.journal_id
+    assert again.open_orders() == []
+    again.close()
+    assert Journal(tmp_path / PATH, 7).trouble == ""
+
+
+def test_a_journal_whose_client_id_is_no_number_is_laid_aside(tmp_path: Path) -> None:
+    Journal(tmp_path / PATH, 7).close()
+    with sqlite3.connect(tmp_path / PATH) as db:
+        db.execute("UPDATE meta SET value = 'seven' WHERE key = 'client_id'")
+    db.close()
+    assert "seven" in Journal(tmp_path / PATH, 7).trouble
 
 
 def test_when_one_part_cannot_be_kept_nothing_is(tmp_path: Path) -> None:

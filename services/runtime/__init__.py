@@ -1,0 +1,1 @@
+"""What several processes do alike while they run."""
