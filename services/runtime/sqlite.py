@@ -282,8 +282,6 @@ class _Opening(Generic[T]):
                 pass
             with closing(sqlite3.connect(kept, isolation_level=None)) as copy:
                 old.backup(copy)
-                # As it is copied, it says that it has a log; what is kept is one file.
-                copy.execute("PRAGMA journal_mode=DELETE")
             if not old.execute("PRAGMA auto_vacuum").fetchone()[0]:
                 # For the new file: in one that is there it cannot be switched on, and it would be written for nothing.
                 old.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -294,7 +292,7 @@ class _Opening(Generic[T]):
                     for number in range(version, self.schema.version):
                         _apply(self.schema.migrations[number], new)
                     new.execute(f"PRAGMA user_version={self.schema.version}")
-            # Its log goes into the file and away: beside the new file it would be taken for that one's.
+            # Its log goes into the file and away, or this fails: beside the new file it would be taken for that one's.
             old.execute("PRAGMA journal_mode=DELETE")
         name = self._beside(f".schema-{version}")
         for begun, place in ((kept, name), (migrated, self.path)):

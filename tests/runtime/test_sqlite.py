@@ -68,15 +68,14 @@ def names(home: Path) -> set[str]:
     return {path.name for path in home.iterdir()}
 
 
-def killed_with_a_log(home: Path, title: str) -> None:
-    """Leave a journal of the first schema, whose last row stands in the log alone."""
+def killed_with_a_log(home: Path, statement: str) -> None:
+    """Leave a journal of the first schema; what this statement did stands in the log alone."""
     program = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom tests.runtime.test_sqlite import opened\n"
-        "database = opened(Path(sys.argv[1])).database\n"
-        "database.execute('INSERT INTO songs VALUES (?)', (sys.argv[2],))\n"
+        "opened(Path(sys.argv[1])).database.execute(sys.argv[2])\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    assert run(program, home, title).returncode == -signal.SIGKILL
+    assert run(program, home, statement).returncode == -signal.SIGKILL
     assert (home / f"{NAME}-wal").stat().st_size
 
 
@@ -237,6 +236,15 @@ def test_a_death_while_a_torn_journal_is_laid_aside_never_makes_it_a_first_start
     assert {path.read_bytes() for path in aside} >= {b"\x5a" * 20_000, b"what was committed last"}
 
 
+def test_a_death_before_the_log_is_laid_aside_too_never_brings_back_what_it_had_made_torn(tmp_path: Path) -> None:
+    insert(tmp_path, "la")
+    killed_with_a_log(tmp_path, "PRAGMA user_version=-1")
+    assert killed_at_each_step(tmp_path, 1) > 10
+    journal = opened(tmp_path)
+    assert journal.found == []
+    journal.database.close()
+
+
 # -- one that cannot be opened now
 
 
@@ -297,6 +305,18 @@ def test_a_journal_that_somebody_holds_is_not_torn(version: int, tmp_path: Path)
     assert found(tmp_path, version) == ["la"]
 
 
+@pytest.mark.parametrize("statement", ["BEGIN; SELECT * FROM songs", "BEGIN IMMEDIATE"])
+def test_an_older_journal_that_somebody_reads_or_writes_waits_for_a_start_without_them(
+    statement: str, tmp_path: Path
+) -> None:
+    insert(tmp_path, "la")
+    with closing(sqlite3.connect(tmp_path / NAME, isolation_level=None)) as holder:
+        for part in statement.split(";"):
+            holder.execute(part).fetchall()
+        assert "locked" in refused(tmp_path, 2)
+    assert found(tmp_path, 2) == ["la"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
 def test_a_journal_that_may_not_be_read_is_not_torn(tmp_path: Path) -> None:
     insert(tmp_path, "la")
@@ -308,7 +328,7 @@ def test_a_journal_that_may_not_be_read_is_not_torn(tmp_path: Path) -> None:
 
 
 def test_a_newer_journal_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
-    killed_with_a_log(tmp_path, "la")
+    killed_with_a_log(tmp_path, "INSERT INTO songs VALUES ('la')")
     with closing(opened(tmp_path).database) as database:
         database.execute("PRAGMA user_version=3")
         text = refused(tmp_path, 2)
@@ -324,7 +344,7 @@ def test_an_older_journal_is_migrated_with_what_stands_in_its_log_and_the_old_on
     lines: list[str] = []
     sink = logger.add(lambda line: lines.append(str(line)), format="{message}")
     insert(tmp_path, "la")
-    killed_with_a_log(tmp_path, "tralala")
+    killed_with_a_log(tmp_path, "INSERT INTO songs VALUES ('tralala')")
     try:
         journal = opened(tmp_path, 3)
     finally:
@@ -361,7 +381,7 @@ def test_a_file_that_never_could_shrink_can_after_a_migration(tmp_path: Path) ->
 
 def test_a_death_at_any_step_of_a_migration_costs_nothing(tmp_path: Path) -> None:
     insert(tmp_path, "la")
-    killed_with_a_log(tmp_path, "tralala")
+    killed_with_a_log(tmp_path, "INSERT INTO songs VALUES ('tralala')")
     assert killed_at_each_step(tmp_path, 3) > 10
     assert found(tmp_path, 3) == ["la", "tralala"]
     assert names(tmp_path) == {NAME, f"{NAME}.schema-1"}
@@ -374,7 +394,7 @@ def dies(_: sqlite3.Connection) -> None:
 
 
 def test_a_death_in_the_middle_of_the_migrations_leaves_the_old_journal(tmp_path: Path) -> None:
-    killed_with_a_log(tmp_path, "la")
+    killed_with_a_log(tmp_path, "INSERT INTO songs VALUES ('la')")
     program = (
         "import sys\nfrom pathlib import Path\nfrom tests.runtime.test_sqlite import dies, opened\n"
         "opened(Path(sys.argv[1]), 3, third=dies)\n"
