@@ -42,6 +42,10 @@ class Heard:
     replaces: dict[str, Replace]
     told: Events
     unknown: set[str]
+    # What the breaker calls working.
+    working: set[str]
+    # A journal was lost: a resend may have been decided again.
+    lost: bool
 
 
 @dataclass
@@ -98,14 +102,21 @@ def still_open(heard: Heard, book: Book) -> list[str]:
     return waits
 
 
+def ghosts(heard: Heard, book: Book) -> list[str]:
+    """Orders that the breaker calls working and IB does not have."""
+    return sorted(order_id for order_id in heard.working if book.status.get(order_id) not in LIVE)
+
+
 def complaints(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str]:
     """Everything that is not as it must be."""
     found = _of_the_wire(heard, book, wire)
+    found += [f"{at} is working for the breaker, IB has it as {book.status.get(at)}" for at in ghosts(heard, book)]
     received = Counter(entry["fields"]["orderRef"] for entry in wire)
     for order_id in heard.ids:
         events = heard.told.get(order_id, [])
         kinds = [event["kind"] for event in events]
-        if sum(kind in DECISIONS for kind in kinds) != 1:
+        decisions = sum(kind in DECISIONS for kind in kinds)
+        if decisions == 0 or (decisions > 1 and not heard.lost):
             found.append(f"{order_id} has not exactly one decision: {kinds}")
         end = end_of(events)
         if end is None and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
