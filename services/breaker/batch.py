@@ -7,6 +7,7 @@ from typing import Any
 
 from orderfuse.messages import Message
 from services.breaker.orders import OrderRecord
+from services.breaker.owed import OwedCancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,14 @@ class HandDecision:
     who: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeptHeartbeat:
+    """How long a strategy's orders may outlive its silence, and whether it has fallen silent."""
+
+    cancel_after_ms: int
+    silent: bool = False
+
+
 @dataclass(slots=True)
 class Batch:
     """The effects of one turn.
@@ -71,11 +80,17 @@ class Batch:
     remembered_cancels: dict[tuple[str, str], int | None] = field(default_factory=dict)
     feedback_taken: dict[str, int] = field(default_factory=dict)
     decisions: list[HandDecision] = field(default_factory=list)
+    # What was told of which execution: the order, `filled` or `commission`, and IB's id of the execution.
+    executions: set[tuple[str, str, str]] = field(default_factory=set)
+    heartbeats: dict[str, KeptHeartbeat | None] = field(default_factory=dict)
+    owed: OwedCancel | None = None
     fence: int | None = None
     sync: bool = False
     publications: list[Publication] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    # Warnings for the log, of what no event says.
+    notes: list[str] = field(default_factory=list)
 
     def saves_something(self) -> bool:
         """Whether there is anything to put on disk."""
@@ -86,6 +101,9 @@ class Batch:
             or self.remembered_cancels
             or self.feedback_taken
             or self.decisions
+            or self.executions
+            or self.heartbeats
+            or self.owed
             or self.fence is not None
             or any(publication.journaled for publication in self.publications)
         )

@@ -11,8 +11,11 @@ import msgspec
 
 from orderfuse.circuit import Clock
 from orderfuse.messages import (
+    ADOPTED,
     CancelOrder,
+    EndGlobalCancel,
     Fence,
+    GlobalCancel,
     Message,
     OrderEvent,
     Outcome,
@@ -24,10 +27,13 @@ from services.breaker.bulletin import Bulletin
 from services.breaker.conditions import Conditions
 from services.breaker.executor_link import ExecutorLink
 from services.breaker.orders import OrderRecord, Queues
-from services.breaker.scopes import SECOND_NS, Scopes
+from services.breaker.owed import OwedCancel, Standing
+from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 # An order without IB's answer for so long is unknown (BREAKER, "no answer before the acknowledgement deadline").
 ACK_DEADLINE_NS = 5 * SECOND_NS
+# Scopes with a fence of their own; one more raises the fence of all, which needs no memory.
+MAX_FENCES = 1000
 # PreSubmitted that has stood so long without an error is a success: stops, and orders outside hours, rest there.
 PRESUBMITTED_NS = 2 * SECOND_NS
 
@@ -41,6 +47,9 @@ class History(Protocol):
     def find_request(self, request_id: str) -> AnsweredRequest | None:
         """A cancel or replace that was answered earlier."""
 
+    def knows_execution(self, order_id: str, kind: str, exec_id: str) -> bool:
+        """Whether an event of this kind was told of this execution before."""
+
 
 @dataclass(slots=True)
 class Core:
@@ -51,7 +60,9 @@ class Core:
     clock: Clock
     wall_ns: Callable[[], int]
     history: History
+    # The highest value of the fence, and the one that the journal had when this process began.
     fence: int
+    kept_fence: int
     scopes: Scopes = field(init=False)
     conditions: Conditions = field(init=False)
     bulletin: Bulletin = field(init=False)
@@ -61,6 +72,12 @@ class Core:
     orders: dict[str, OrderRecord] = field(default_factory=dict)
     # Orders beyond the breaker without IB's answer: at most `window`.
     out: set[str] = field(default_factory=set)
+    # The first value that this process raised; those between the kept one and it, an earlier process has lost.
+    first_fence: int = 0
+    # The value of the fence at which each scope's was raised last.
+    fences: dict[str, int] = field(default_factory=dict)
+    # The latest global cancel; one at a time is enough, since it takes all there is.
+    owed: OwedCancel | None = None
     feedback_taken: dict[str, int] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
     _timers: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
@@ -128,11 +145,11 @@ class Core:
         self.orders[record.order_id] = record
         record.end = self.tell(record, event)
 
-    def become_unknown(self, record: OrderRecord, outcome: Outcome | None) -> None:
+    def become_unknown(self, record: OrderRecord, outcome: Outcome | None, reason: str) -> None:
         """Nobody knows whether IB has it. It leaves the window, and nobody is told that it was not filled."""
         record.state = "unknown"
         self.out.discard(record.order_id)
-        self.tell(record, Unknown(order_id=record.order_id, strategy_id=record.strategy_id))
+        self.tell(record, Unknown(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason))
         if outcome is not None:
             self.settle(record, outcome)
 
@@ -161,16 +178,52 @@ class Core:
         if self.executor.joined:
             self.send(CancelOrder(order_id=record.order_id, request_id=record.cancel_request_id))
 
-    def raise_fence(self) -> None:
-        """Make every order that is on its way and not yet written void."""
+    def raise_fence(self, scope: str = SYSTEM) -> None:
+        """Make the orders of a scope void that are on their way and not yet written; of `system`, all of them."""
+        if scope not in self.fences and len(self.fences) >= MAX_FENCES:
+            scope = SYSTEM
         self.fence += 1
+        if scope == SYSTEM:
+            self.fences.clear()
+        self.fences[scope] = self.fence
         self.batch.fence = self.fence
         self.batch.sync = True
-        self.send(Fence(fence=self.fence))
+        self.send(Fence(fence=self.fence, scope=scope))
 
-    def is_fenced(self) -> bool:
-        """Whether the executor has confirmed the present fence."""
-        return self.executor.confirmed_fence == self.fence
+    def fence_of(self, scope: str) -> int:
+        """What an order of this scope must carry now; a raised fence of `system` is that of every strategy too."""
+        return max(self.fences.get(SYSTEM, 0), self.fences.get(scope, 0))
+
+    def has_forgotten(self, fence: int) -> bool:
+        """Whether an executor has taken a value of the fence that the journal of this breaker knows nothing of."""
+        return not (fence <= self.kept_fence or self.first_fence <= fence <= self.fence)
+
+    def is_fenced(self, scope: str) -> bool:
+        """Whether the executor has confirmed the last fence of this scope. It takes them in their order."""
+        return self.executor.confirmed_fence >= self.fence_of(scope)
+
+    def owe_global_cancel(self, scope: str, generation: int) -> None:
+        """Have every order of the account cancelled, also by an executor that is not there now."""
+        number = max(self.wall_ns() // 1_000_000, self.owed.number + 1 if self.owed else 0)
+        self.owed = self.batch.owed = OwedCancel(number, scope, generation, self.wall_ns())
+        self.batch.sync = True
+        self.send_owed()
+
+    def send_owed(self) -> None:
+        """Tell the executor of the global cancel that is owed; told again, it is the same one."""
+        if self.owed is not None and self.owed.standing == "owed" and self.executor.joined:
+            until_ns = self.owed.until_wall_ns
+            self.send(GlobalCancel(reason=f"{self.owed.scope} was tripped", number=self.owed.number, until_ns=until_ns))
+
+    def end_owed(self, standing: Standing) -> None:
+        """The global cancel is owed no more."""
+        if self.owed is None or self.owed.standing != "owed":
+            return
+        self.owed.standing = standing
+        self.batch.owed = self.owed
+        self.batch.sync = True
+        if standing != "done":
+            self.send(EndGlobalCancel(number=self.owed.number))
 
     def taken_feedback(self) -> int:
         """Up to where the feedback of the present executor's journal was taken."""
@@ -182,4 +235,6 @@ class Core:
             "orders_out": len(self.out),
             "unknown": sorted(o.order_id for o in self.orders.values() if o.state == "unknown"),
             "queued": len(self.queues),
+            # Found at IB, of which no journal knows whose they are.
+            "adopted": sorted(o.order_id for o in self.orders.values() if o.strategy_id == ADOPTED),
         }

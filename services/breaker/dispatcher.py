@@ -9,7 +9,7 @@ from services.breaker import brackets
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.intake import Intake
 from services.breaker.orders import OrderRecord
-from services.breaker.scopes import strategy_scope
+from services.breaker.scopes import SECOND_NS, strategy_scope
 
 # Answering an order costs about 0.1 ms. After a trip the fence must leave before a long queue has been answered.
 MAX_SERVED_AT_ONCE = 100
@@ -96,7 +96,7 @@ class Dispatcher:
                 order=record.order,
                 attached=attached,
                 protect=record.protect,
-                fence=core.fence,
+                fence=core.fence_of(strategy_scope(record.strategy_id)),
                 scope=strategy_scope(record.strategy_id),
                 ttl_left_ms=(record.expires_ns() - now) // 1_000_000,
             )
@@ -109,4 +109,4 @@ class Dispatcher:
     def _give_up(self, record: OrderRecord) -> None:
         """No answer in time. It counts as a failure, but nobody is told that it was not filled."""
         if record.state == "out":
-            self.core.become_unknown(record, "failure")
+            self.core.become_unknown(record, "failure", f"no answer in {ACK_DEADLINE_NS // SECOND_NS} s")

@@ -9,9 +9,12 @@ import msgspec
 
 from orderfuse.messages import (
     Accepted,
+    Adopted,
+    AllCancelled,
     CancelFailed,
     Cancelled,
     CancelOrder,
+    Commission,
     Expired,
     Feedback,
     Fenced,
@@ -38,7 +41,7 @@ from orderfuse.messages import (
     Working,
     Written,
 )
-from services.breaker import brackets, replacing
+from services.breaker import adoption, brackets, replacing
 from services.breaker.batch import Letter
 from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT
 from services.breaker.core import PRESUBMITTED_NS, Core
@@ -79,8 +82,15 @@ class ExecutorDesk:
             self._drop("out_of_range")
             return
         journal = hello.journal_id
+        taken = self.core.feedback_taken.get(journal, 0)
+        if hello.feedback_last < taken:
+            # An old copy would number new facts as old ones, which nobody would take.
+            text = f"the executor's journal ends at {hello.feedback_last}, and {taken} of it were taken: an old copy"
+            self._reply(peer, NotWelcome(reason=text, rename=True))
+            return
+        self._see_fences(hello.fences)
         # What its journal no longer has can't be asked for again.
-        taken = max(self.core.feedback_taken.get(journal, 0), hello.feedback_first - 1)
+        taken = max(taken, hello.feedback_first - 1)
         self.core.feedback_taken[journal] = taken
         self.core.batch.feedback_taken[journal] = taken
         doubtful = [record.order_id for record in self.core.orders.values() if record.doubtful()]
@@ -89,8 +99,26 @@ class ExecutorDesk:
         self.core.raise_fence()
         self._reply(
             peer,
-            Welcome(fence=self.core.fence, doubtful=executor.asked_about, feedback_after=taken),
+            Welcome(
+                fence=self.core.fence,
+                doubtful=executor.asked_about,
+                feedback_after=taken,
+                owed=owed.number if (owed := self.core.owed) and owed.standing == "owed" else 0,
+            ),
         )
+
+    def _see_fences(self, fences: dict[str, int]) -> None:
+        """The executor remembers what it was told; what this breaker does not know of it, it has forgotten."""
+        core = self.core
+        forgotten = {scope: fence for scope, fence in fences.items() if core.has_forgotten(fence)}
+        core.fence = max([core.fence, *fences.values()])
+        for scope, fence in forgotten.items():
+            reason = (
+                f"this breaker's journal knows nothing of fence {fence} of {scope}, which the executor has taken: "
+                "it was lost, or is an old copy, and whether this circuit was OPEN is not known"
+            )
+            if not core.scopes.trip(scope, reason, latch=True):
+                core.scopes.trip(SYSTEM, reason, latch=True)
 
     def on_joined(self, peer: bytes, joined: Joined) -> None:
         """The executor has taken the fence and says which doubtful orders it knows; the rest it never had."""
@@ -109,12 +137,14 @@ class ExecutorDesk:
             if record.executor_journal == executor.journal_id:
                 self._undelivered(record, "the executor never received it")
         executor.asked_about = []
+        adoption.have_looked_up(self.core)
         for order_id in joined.in_doubt:
             settled = self.core.find(order_id)
             # It may have been away when a person settled the order.
             if settled is not None and settled.state == "done":
                 self.core.send(Settle(order_id=order_id))
         replacing.ask_again(self.core)
+        self.core.send_owed()
         self.core.conditions.end(EXECUTOR_SILENT, now)
         if not self._see_gateway(executor.gateway):
             self._send_wanted_cancels()
@@ -141,12 +171,12 @@ class ExecutorDesk:
         self.core.conditions.end(EXECUTOR_SILENT, now)
         self._see_gateway(request.gateway)
 
-    def on_fenced(self, peer: bytes, fenced: Fenced) -> list[str] | None:
-        """The executor has taken a fence. Returns what it had written, if the fence is the present one."""
+    def on_fenced(self, peer: bytes, fenced: Fenced) -> bool:
+        """The executor has taken a fence; whether it is the executor."""
         if not self.core.executor.is_from(peer, fenced.executor_id):
-            return None
+            return False
         self._confirm(fenced.fence)
-        return fenced.written if self.core.is_fenced() else None
+        return True
 
     def poll(self) -> None:
         """Notice that the executor has fallen silent."""
@@ -165,6 +195,12 @@ class ExecutorDesk:
             self._undelivered(record, reason)
         elif record is not None:
             replacing.fail(self.core, record, reason)
+
+    def on_missed(self, peer: bytes) -> None:
+        """A fence or a cancel did not reach the executor: it has to say hello again, which tells it everything."""
+        executor = self.core.executor
+        if peer == executor.peer:
+            executor.joined = executor.leased = False
 
     def _confirm(self, fence: int) -> None:
         """The executor has taken a fence; one that was never raised here confirms nothing."""
@@ -227,10 +263,14 @@ class ExecutorDesk:
             if feedback.journal_id == self.core.executor.journal_id:
                 self._ask_resend(taken)
             return
-        if isinstance(feedback.fact, Tripped):
-            self.core.scopes.trip(SYSTEM, f"IB {feedback.fact.ib_code}: {feedback.fact.reason}", latch=True)
-        else:
-            self._take(feedback.fact, feedback.outcome)
+        match feedback.fact:
+            case Tripped(ib_code=code, reason=reason):
+                self.core.scopes.trip(SYSTEM, f"IB {code}: {reason}", latch=True)
+            case AllCancelled(number=number):
+                if self.core.owed is not None and self.core.owed.number == number:
+                    self.core.end_owed("done")
+            case fact:
+                self._take(fact, feedback.outcome, feedback.journal_id)
         # Last: if the journal could not be asked for the order, the fact comes again.
         self.core.feedback_taken[feedback.journal_id] = feedback.seq
         self.core.batch.feedback_taken[feedback.journal_id] = feedback.seq
@@ -241,14 +281,27 @@ class ExecutorDesk:
             self._asked_resend_ns = now
             self.core.send(ResendFeedback(after_seq=taken))
 
-    def _take(self, fact: OrderEvent, outcome: Outcome | None) -> None:
+    def _take(self, fact: OrderEvent, outcome: Outcome | None, journal_id: str) -> None:
         record = self.core.find(fact.order_id)
+        if record is None and isinstance(fact, Adopted):
+            record = adoption.adopt(self.core, fact, journal_id)
         if record is None:
             # Placed by a breaker whose journal is gone. People still have to see it.
             self._drop("feedback_of_unknown_order")
             if not isinstance(fact, Written | Working):
                 self.core.bulletin.order_event(fact)
             return
+        if fact.strategy_id != record.strategy_id:
+            # An executor that found the order at IB does not know whose it is.
+            fact = msgspec.structs.replace(fact, strategy_id=record.strategy_id)
+        if adoption.was_told(self.core, record, fact, journal_id):
+            self._drop("told_by_another_journal")
+            return
+        if isinstance(fact, Filled | Commission):
+            self.core.batch.executions.add((record.order_id, fact.kind, fact.exec_id))
+        self._move(record, fact, outcome)
+
+    def _move(self, record: OrderRecord, fact: OrderEvent, outcome: Outcome | None) -> None:
         self.core.orders.setdefault(record.order_id, record)
         if record.state == "queued":
             # An earlier life of this id reached IB. It must not go there a second time.
@@ -256,10 +309,12 @@ class ExecutorDesk:
                 self.core.queues.remove(record)
             record.state = "out"
         match fact:
+            case Adopted():
+                record.ib_order_id, record.perm_id = fact.ib_order_id, fact.perm_id
             case Expired() | Invalid() | NotPlaced():
                 self._not_sent(record, fact, outcome)
             case Unknown():
-                self._unknown(record, outcome)
+                self._unknown(record, fact, outcome)
             case Written():
                 record.written = True
                 record.ib_order_id = fact.ib_order_id
@@ -271,13 +326,13 @@ class ExecutorDesk:
         # Also for an order with its end: it leaves memory once it has been saved.
         self.core.save(record)
 
-    def _unknown(self, record: OrderRecord, outcome: Outcome | None) -> None:
+    def _unknown(self, record: OrderRecord, fact: Unknown, outcome: Outcome | None) -> None:
         """The executor doubts whether IB has it; the breaker's own deadline may have said so before."""
         if record.state == "done":
             self._drop("unknown_after_end")
         elif record.state != "unknown":
             # IB has answered a working order: what it becomes is open, and so is its outcome.
-            self.core.become_unknown(record, outcome or (None if record.accepted else "failure"))
+            self.core.become_unknown(record, outcome or (None if record.accepted else "failure"), fact.reason)
         else:
             self._settle(record, outcome)
 
@@ -325,6 +380,7 @@ class ExecutorDesk:
         event = fact if self._is_filled_up(record) else self._revived(record, fact)
         self._answered_by_ib(record)
         record.ib_order_id, record.perm_id = fact.ib_order_id, fact.perm_id
+        record.filled = max(record.filled, fact.filled_before or 0.0)
         self.core.tell(record, event)
         self._see_status(record, fact.status)
 

@@ -1,4 +1,4 @@
-"""What strategies send: submits, cancels, replaces, heartbeats, and what is none of these."""
+"""What strategies send: submits, cancels, and what is no message at all."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from orderfuse.codec import DecodeError
 from orderfuse.ibfields import InvalidFields, check_contract, check_order
 from orderfuse.messages import (
+    ADOPTED,
+    RESERVED_STRATEGIES,
     BlockCode,
     Blocked,
     Cancel,
     Duplicate,
     Expired,
-    Heartbeat,
     Invalid,
     OrderEvent,
     Replace,
@@ -27,12 +28,16 @@ from orderfuse.messages import (
 from services.breaker import brackets
 from services.breaker.batch import AnsweredRequest
 from services.breaker.core import Core
+from services.breaker.dead_man import SILENT_REASON, DeadMan
 from services.breaker.orders import OrderRecord, digest_of, new_record
 from services.breaker.scopes import SECOND_NS, SYSTEM, Refusal, strategy_scope
 
 # How long a cancel of an order that nobody has seen yet waits for it (PROTOCOL: an hour), and how many may.
+# One strategy fills only its own share, and who has no circuit yet shares one with all others of the kind. What was
+# promised is never forgotten for another's sake: a full share refuses.
 REMEMBER_CANCEL_NS = 3600 * SECOND_NS
-MAX_REMEMBERED_CANCELS = 10_000
+MAX_REMEMBERED_OF_ONE = 200
+MAX_REMEMBERED_OF_STRANGERS = 1000
 # Answers kept in memory for resent requests; older ones are read from the journal.
 MAX_RECENT_REQUESTS = 10_000
 # An id that is too long to be valid is still echoed up to here, so that its sender finds the answer.
@@ -55,18 +60,21 @@ class Intake:
 
     core: Core
     allow_order_fields: frozenset[str]
+    dead_man: DeadMan
     dropped: dict[str, int] = field(default_factory=dict)
     remembered: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
     resends: int = 0
     _new: list[OrderRecord] = field(default_factory=list)
     _paces: dict[str, _Pace] = field(default_factory=dict)
     _requests: OrderedDict[str, AnsweredRequest] = field(default_factory=OrderedDict)
-    _lives_until: dict[str, int] = field(default_factory=dict)
 
     # -- submit --------------------------------------------------------------------------------------------
 
     def on_submit(self, submit: Submit) -> None:
         """An order arrives, for the first time or again."""
+        if submit.strategy_id in RESERVED_STRATEGIES:
+            self._invalid(submit, f"strategy_id is {submit.strategy_id!r}, which is kept for orderfuse itself")
+            return
         known = self.core.find(submit.order_id)
         if known is not None:
             self._on_resend(submit, known)
@@ -102,7 +110,11 @@ class Intake:
         )
 
     def _on_resend(self, submit: Submit, known: OrderRecord) -> None:
-        if known.digest != digest_of(submit):
+        if known.strategy_id == ADOPTED:
+            # Perhaps the very same order, of before a journal was lost: nobody can tell, so nobody is to blame.
+            reason = f"order_id {submit.order_id!r} is at IB already, and no journal knows whose it is"
+            self._invalid(submit, reason, conflict=True)
+        elif known.digest != digest_of(submit):
             reason = f"order_id {submit.order_id!r} was already used with other content"
             self._invalid(submit, reason, conflict=True)
             self.core.scopes.trip(
@@ -133,6 +145,8 @@ class Intake:
         if self.remembered.pop((strategy_id, record.order_id), None) is not None:
             self.core.batch.remembered_cancels[strategy_id, record.order_id] = None
             return Refusal("cancelled", "its cancel came before it", strategy_scope(strategy_id))
+        if self.dead_man.is_silent(strategy_id):
+            return Refusal("cancelled", SILENT_REASON, strategy_scope(strategy_id))
         if not self.keeps_pace(strategy_id):
             reason = f"more than {settings.max_orders_per_second} orders in a second"
             return Refusal("rate_limit", reason, strategy_scope(strategy_id))
@@ -237,14 +251,16 @@ class Intake:
                 Invalid(order_id=order_id[:MAX_ECHOED_ID], strategy_id=strategy_id, reason=error.reason)
             )
 
-    # -- cancel, replace, heartbeat ------------------------------------------------------------------------
+    # -- cancel, replace ------------------------------------------------------------------------
 
     def on_cancel(self, cancel: Cancel) -> None:
         """A strategy wants an order gone. This always passes, whatever the circuits say."""
         if self.was_answered(cancel):
             return
         record = self.core.find(cancel.order_id)
-        if record is None:
+        if record is None and (full := self._no_room_to_remember(cancel)):
+            self.refuse(cancel, "queue_full", full)
+        elif record is None:
             self._remember(cancel)
             self.pass_on(cancel, "remembered", "no such order yet; it will be blocked if it comes")
         elif record.strategy_id != cancel.strategy_id:
@@ -262,25 +278,18 @@ class Intake:
             self.pass_on(cancel, "sent" if here else "kept", "" if here else "goes first when the executor is back")
             self.core.ask_to_cancel(record, cancel.request_id)
 
-    def on_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """A strategy lives, and says how long its orders may outlive its silence."""
-        if self.core.scopes.open_for(heartbeat.strategy_id) is None:
-            return
-        strategy_id = heartbeat.strategy_id
-        if heartbeat.cancel_after_ms == 0:
-            self._lives_until.pop(strategy_id, None)
-            return
-        self._lives_until[strategy_id] = self.core.now() + heartbeat.cancel_after_ms * 1_000_000
-
     def poll(self) -> None:
-        """Cancel the orders of strategies that fell silent, and forget cancels whose order never came."""
+        """Forget cancels whose order never came."""
         now = self.core.now()
-        for strategy_id in [name for name, until in self._lives_until.items() if until < now]:
-            del self._lives_until[strategy_id]
-            self.cancel_automatically(strategy_scope(strategy_id), protective_too=False)
         while self.remembered and next(iter(self.remembered.values())) <= now:
             key, _ = self.remembered.popitem(last=False)
             self.core.batch.remembered_cancels[key] = None
+
+    def end_queued(self, strategy_id: str, reason: str) -> None:
+        """None of a strategy's orders that wait will be sent."""
+        for record in [record for record in self.core.queues if record.strategy_id == strategy_id]:
+            self.core.queues.remove(record)
+            self.block(record, Refusal("cancelled", reason, strategy_scope(strategy_id)))
 
     def cancel_automatically(self, scope: str, *, protective_too: bool) -> list[str]:
         """Cancel the orders of a scope that are beyond the breaker; returns their ids.
@@ -303,9 +312,18 @@ class Intake:
         if key not in self.remembered:
             self.remembered[key] = until
             self.core.batch.remembered_cancels[key] = until
-        if len(self.remembered) > MAX_REMEMBERED_CANCELS:
-            oldest, _ = self.remembered.popitem(last=False)
-            self.core.batch.remembered_cancels[oldest] = None
+
+    def _no_room_to_remember(self, cancel: Cancel) -> str:
+        """Why one more cancel of an order that is not known cannot be kept for it; empty if it can."""
+        if (cancel.strategy_id, cancel.order_id) in self.remembered:
+            return ""
+        known = self.core.scopes.strategies
+        if cancel.strategy_id in known:
+            waiting = sum(name == cancel.strategy_id for name, _ in self.remembered)
+            return f"{waiting} cancels of this strategy wait for orders already" * (waiting >= MAX_REMEMBERED_OF_ONE)
+        waiting = sum(name not in known for name, _ in self.remembered)
+        full = waiting >= MAX_REMEMBERED_OF_STRANGERS
+        return f"{waiting} cancels of strategies that have sent no order wait for theirs already" * full
 
     def was_answered(self, request: Cancel | Replace) -> bool:
         """Give a resent request the answer that it got; another one under the same id gets a no of its own."""

@@ -17,8 +17,9 @@ from typing import Any
 
 import msgspec
 
-from services.breaker.batch import AnsweredRequest, Batch, Publication
+from services.breaker.batch import AnsweredRequest, Batch, KeptHeartbeat, Publication
 from services.breaker.orders import OrderRecord
+from services.breaker.owed import OwedCancel
 from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Saved
 from services.crash_points import reach
@@ -27,7 +28,7 @@ from services.runtime.sqlite import JournalError, Migration, Schema, Torn, open_
 __all__ = ["Journal", "JournalError"]
 
 FILE = "breaker.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Events can be asked for again for a week, as long as the executor keeps its feedback.
 KEEP_EVENTS_NS = 7 * 86_400 * 1_000_000_000
 # A few at a time: deleting an hour's events at once would keep a trip waiting for seconds.
@@ -61,6 +62,11 @@ CREATE TABLE requests (request_id TEXT PRIMARY KEY, answer BLOB NOT NULL) WITHOU
 CREATE TABLE remembered_cancels (
     strategy_id TEXT NOT NULL, order_id TEXT NOT NULL, until_ns INTEGER NOT NULL,
     PRIMARY KEY (strategy_id, order_id)) WITHOUT ROWID;
+CREATE TABLE executions (
+    order_id TEXT NOT NULL, kind TEXT NOT NULL, exec_id TEXT NOT NULL,
+    PRIMARY KEY (order_id, kind, exec_id)) WITHOUT ROWID;
+CREATE TABLE heartbeats (
+    strategy_id TEXT PRIMARY KEY, cancel_after_ms INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE feedback_taken (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE decisions (
     number INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, op TEXT NOT NULL, scope TEXT NOT NULL,
@@ -69,7 +75,20 @@ CREATE TABLE decisions (
 
 
 # From each earlier version to the next.
-MIGRATIONS: dict[int, Migration] = {}
+MIGRATIONS: dict[int, Migration] = {
+    # Of the executions that were told, the events of the last week say.
+    1: """
+CREATE TABLE executions (
+    order_id TEXT NOT NULL, kind TEXT NOT NULL, exec_id TEXT NOT NULL,
+    PRIMARY KEY (order_id, kind, exec_id)) WITHOUT ROWID;
+INSERT OR IGNORE INTO executions
+    SELECT json_extract(said, '$.order_id'), json_extract(said, '$.kind'), json_extract(said, '$.exec_id')
+    FROM (SELECT CAST(fields AS TEXT) AS said FROM events WHERE topic LIKE 'order/%')
+    WHERE json_extract(said, '$.kind') IN ('filled', 'commission');
+CREATE TABLE heartbeats (
+    strategy_id TEXT PRIMARY KEY, cancel_after_ms INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
+""",
+}
 
 
 @dataclass(slots=True)
@@ -81,8 +100,17 @@ class _Backlog:
     def add(self, batch: Batch) -> None:
         """Lay a batch over what waits; of the events the newest are kept."""
         kept = self.batch
-        for name in ("orders", "circuits", "requests", "remembered_cancels", "feedback_taken"):
+        for name in (
+            "orders",
+            "circuits",
+            "requests",
+            "remembered_cancels",
+            "feedback_taken",
+            "executions",
+            "heartbeats",
+        ):
             getattr(kept, name).update(getattr(batch, name))
+        kept.owed = batch.owed or kept.owed
         kept.decisions.extend(batch.decisions)
         kept.fence = batch.fence if batch.fence is not None else kept.fence
         kept.sync = kept.sync or batch.sync
@@ -115,7 +143,7 @@ class Journal:
             self._path,
             schema,
             fill=lambda database, trouble: _fill(database, trouble, wall_ns // 1_000_000),
-            read=lambda database: self._read_saved(database, wall_ns),
+            read=self._read_saved,
             lock_wait_secs=LOCK_WAIT_SECS,
             wall_ns=wall_ns,
         )
@@ -123,10 +151,10 @@ class Journal:
 
     # -- opening -------------------------------------------------------------------------------------------
 
-    def _read_saved(self, database: sqlite3.Connection, wall_ns: int) -> Saved:
+    def _read_saved(self, database: sqlite3.Connection) -> Saved:
         database.execute("PRAGMA synchronous=NORMAL")
         try:
-            saved = self._saved(database, wall_ns)
+            saved = self._saved(database)
         except (msgspec.MsgspecError, ValueError, TypeError) as error:
             raise Torn(str(error)) from error
         with transaction(database):
@@ -135,12 +163,11 @@ class Journal:
             )
         return saved
 
-    def _saved(self, database: sqlite3.Connection, wall_ns: int) -> Saved:
+    def _saved(self, database: sqlite3.Connection) -> Saved:
         meta = dict(database.execute("SELECT key, value FROM meta"))
         jump = 0 if meta.get("clean", 1) else SEQ_JUMP
         return Saved(
-            # Also above any fence that an executor may hold from a journal that was lost.
-            fence=max(int(meta.get("fence", 0)), wall_ns // 1_000_000),
+            fence=int(meta.get("fence", 0)),
             circuits={
                 scope: _json_or_none(snapshot)
                 for scope, snapshot in database.execute("SELECT scope, snapshot FROM circuits")
@@ -160,6 +187,11 @@ class Journal:
             # A topic may have begun after the last that was saved.
             first_seq=int(meta.get("first_seq", 0)) + jump,
             trouble=str(meta.get("trouble", "")),
+            heartbeats={
+                strategy_id: KeptHeartbeat(cancel_after_ms, bool(silent))
+                for strategy_id, cancel_after_ms, silent in database.execute("SELECT * FROM heartbeats")
+            },
+            owed=msgspec.json.decode(meta["owed"], type=OwedCancel) if "owed" in meta else None,
         )
 
     def close(self) -> None:
@@ -225,12 +257,24 @@ class Journal:
                     (strategy_id, order_id, until_ns + self._offset_ns),
                 )
         database.executemany("INSERT OR REPLACE INTO feedback_taken VALUES (?, ?)", batch.feedback_taken.items())
+        self._write_heartbeats(batch)
+        database.executemany("INSERT OR IGNORE INTO executions VALUES (?, ?, ?)", batch.executions)
+        if batch.owed is not None:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('owed', ?)", (msgspec.json.encode(batch.owed),))
         if batch.fence is not None:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", (batch.fence,))
         database.executemany(
             "INSERT INTO decisions (at_ns, op, scope, reason, who) VALUES (?, ?, ?, ?, ?)",
             [(now_ns, made.op, made.scope, made.reason, made.who) for made in batch.decisions],
         )
+
+    def _write_heartbeats(self, batch: Batch) -> None:
+        for strategy_id, kept in batch.heartbeats.items():
+            if kept is None:
+                self._db.execute("DELETE FROM heartbeats WHERE strategy_id = ?", (strategy_id,))
+            else:
+                values = (strategy_id, kept.cancel_after_ms, kept.silent)
+                self._db.execute("INSERT OR REPLACE INTO heartbeats VALUES (?, ?, ?)", values)
 
     def _write_circuits(self, batch: Batch) -> None:
         if SYSTEM in batch.circuits:
@@ -290,6 +334,18 @@ class Journal:
         with self._reading():
             row = self._db.execute("SELECT answer FROM requests WHERE request_id = ?", (request_id,)).fetchone()
             return msgspec.json.decode(row[0], type=AnsweredRequest) if row else None
+
+    def knows_execution(self, order_id: str, kind: str, exec_id: str) -> bool:
+        """Whether an event of this kind was told of this execution before.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        if (order_id, kind, exec_id) in self._backlog.batch.executions:
+            return True
+        query = "SELECT 1 FROM executions WHERE order_id = ? AND kind = ? AND exec_id = ?"
+        with self._reading():
+            return self._db.execute(query, (order_id, kind, exec_id)).fetchone() is not None
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:

@@ -12,9 +12,11 @@ from loguru import logger
 from orderfuse import __version__, links
 from orderfuse.circuit import SystemClock
 from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, encode_map
+from orderfuse.home import why
 from orderfuse.messages import (
     VERSION,
     Cancel,
+    CancelRequest,
     EventsRequest,
     Feedback,
     FromExecutor,
@@ -30,6 +32,7 @@ from orderfuse.messages import (
 )
 from orderfuse.plain import shown
 from orderfuse.settings import Settings
+from orderfuse.stopfile import Stop, StopFile
 from services.breaker.batch import Batch
 from services.breaker.journal import Journal, JournalError
 from services.breaker.narrator import Narrator
@@ -47,6 +50,8 @@ MAX_REPORTS_PER_TURN = 256
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
 JOURNAL_RETRY_SECS = 1.0
+# An executor takes a message within a millisecond; one that does not is not waited for.
+GOODBYE_MS = 200
 
 OPS: dict[str, Any] = {
     "status": StatusRequest,
@@ -56,6 +61,7 @@ OPS: dict[str, Any] = {
     "events": EventsRequest,
     "report": ReportRequest,
     "resolve": ResolveRequest,
+    "cancel": CancelRequest,
 }
 ORDER_KINDS: dict[str, Any] = {"submit": Submit, "cancel": Cancel, "replace": Replace, "heartbeat": Heartbeat}
 
@@ -74,6 +80,9 @@ class BreakerLoop:
             version=__version__,
         )
         self._narrator = Narrator()
+        self._stop_file = StopFile(settings.home)
+        # The file STOP as it was when the stage heard of it last.
+        self._stop: Stop | None = None
         self._dropped: dict[str, int] = {}
         self._journal_error: str | None = None
         self._journal_lag_ms = 0.0
@@ -100,18 +109,25 @@ class BreakerLoop:
         poller = zmq.Poller()
         for socket in (self._control, self._dispatch, self._feedback, self._orders, self._disconnects):
             poller.register(socket, zmq.POLLIN)
+        self._look_for_stop()
         self._flush()
         while not should_stop():
             poller.poll(0 if self._stage.has_more_to_do() else TICK_MS)
             self._turn()
+        # An executor that cancels its orders when the breaker is lost must know that this one is not.
+        self._stage.say_goodbye()
+        self._flush()
 
     def close(self) -> None:
         """Close the sockets."""
         self._orders.disable_monitor()
+        # The last word is a goodbye. Orders that leave with it were passed before, and their lease ends with us.
+        self._dispatch.setsockopt(zmq.LINGER, GOODBYE_MS)
         # Each link has its own linger: what was decided last still leaves on `events`.
         self._context.destroy()
 
     def _turn(self) -> None:
+        self._look_for_stop()
         self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control)
         self._flush()
         self._drain(self._dispatch, MAX_REPORTS_PER_TURN, self._on_dispatch)
@@ -133,6 +149,13 @@ class BreakerLoop:
             except zmq.Again:
                 return
             handle(frames)
+
+    def _look_for_stop(self) -> None:
+        """The file STOP trips when it appears, and when it says something else; that it has gone ends nothing."""
+        before, self._stop = self._stop, self._stop_file.look()
+        if self._stop is not None and self._stop != before:
+            logger.warning("stopped by {}: {}", self._stop_file.path, self._stop.reason)
+            self._stage.on_stop(self._stop.reason, self._stop.owner)
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -209,6 +232,11 @@ class BreakerLoop:
         self._dispatch_request(envelope, request)
 
     def _dispatch_request(self, envelope: list[bytes], request: Any) -> None:
+        if isinstance(request, ResetRequest) and request.scope == "system" and not self._stage.refuses_reset(request):
+            obstacle = self._lift_stop()
+            if obstacle:
+                self._answer(envelope, _no(request.id, "not_allowed", obstacle))
+                return
         if not isinstance(request, OrdersRequest | EventsRequest):
             self._stage.on_request(envelope, request)
             return
@@ -220,6 +248,15 @@ class BreakerLoop:
             self._answer(envelope, _no(request.id, "internal", str(error)))
         else:
             self._answer(envelope, {"id": request.id, "ok": True, **found})
+
+    def _lift_stop(self) -> str:
+        """Remove the file STOP, or say why it cannot be: while it is there, a reset would let nothing pass."""
+        try:
+            self._stop_file.remove()
+        except OSError as error:
+            return f"{self._stop_file.path} cannot be removed, so nothing was reset: {why(error)}"
+        self._stop = self._stop_file.look()
+        return f"nothing was reset: {self._stop.reason}" if self._stop is not None else ""
 
     def _look_up(self, request: OrdersRequest | EventsRequest) -> dict[str, Any]:
         if isinstance(request, OrdersRequest):
@@ -266,6 +303,21 @@ class BreakerLoop:
 
     def _send(self, batch: Batch, *, saved: bool) -> list[str]:
         """Send a batch; returns the orders that could not be handed over."""
+        undelivered = self._hand_over(batch, saved=saved)
+        for item in batch.publications:
+            self._events.send_multipart([item.topic.encode(), encode_map({"v": VERSION, **item.fields})])
+            if item.journaled:
+                reach("breaker.event.published")
+            self._narrator.published(item)
+        for note in batch.notes:
+            logger.warning("{}", note)
+        for reply in batch.replies:
+            reach("breaker.reply.unsent")
+            fields = reply.fields if saved else {**reply.fields, "warning": self._unsaved_warning()}
+            self._answer(reply.token, fields)
+        return undelivered
+
+    def _hand_over(self, batch: Batch, *, saved: bool) -> list[str]:
         undelivered: list[str] = []
         for letter in batch.letters:
             is_order = must_arrive(letter.message)
@@ -280,17 +332,10 @@ class BreakerLoop:
                 # The peer is gone or takes nothing: what it misses it gets at its next hello.
                 if is_order:
                     undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
+                else:
+                    self._stage.on_missed(letter.peer)
             if is_order:
                 reach("breaker.place.sent")
-        for item in batch.publications:
-            self._events.send_multipart([item.topic.encode(), encode_map({"v": VERSION, **item.fields})])
-            if item.journaled:
-                reach("breaker.event.published")
-            self._narrator.published(item)
-        for reply in batch.replies:
-            reach("breaker.reply.unsent")
-            fields = reply.fields if saved else {**reply.fields, "warning": self._unsaved_warning()}
-            self._answer(reply.token, fields)
         return undelivered
 
     def _unsaved_warning(self) -> str:

@@ -1,4 +1,4 @@
-"""What people and their programs ask on `control`: status, trip, reset, report, resolve."""
+"""What people and their programs decide: status, trip, reset, report, resolve, cancel on `control`; the file STOP."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any, Literal
 import msgspec
 
 from orderfuse.messages import (
+    Cancel,
+    CancelRequest,
     CancelScope,
-    GlobalCancel,
     ReportRequest,
     Request,
     ResetRequest,
@@ -35,7 +36,7 @@ MAX_PENDING_TRIPS = 100
 # Reported conditions of one circuit: each goes into every state message.
 MAX_REPORTED = 20
 
-HandRequest = StatusRequest | TripRequest | ResetRequest | ReportRequest | ResolveRequest
+HandRequest = StatusRequest | TripRequest | ResetRequest | ReportRequest | ResolveRequest | CancelRequest
 ON_TRIP: dict[str, CancelScope] = {"keep": "none", "cancel": "ours", "cancel_all": "all"}
 
 
@@ -46,8 +47,9 @@ class _PendingTrip:
     token: Any
     request: TripRequest
     cancelling: list[str]
+    fence: int
     give_up_ns: int
-    warning: str
+    note: str
 
 
 @dataclass(slots=True)
@@ -78,12 +80,14 @@ class Operator:
                 self._report(token, request)
             case ResolveRequest():
                 self._resolve(token, request)
+            case CancelRequest():
+                self._cancel(token, request)
 
     # -- trip ----------------------------------------------------------------------------------------------
 
     def _trip(self, token: Any, request: TripRequest) -> None:
         core = self.core
-        fence_before = core.fence
+        fence_before = core.fence_of(request.scope)
         if not core.scopes.trip(request.scope, request.reason, latch=True):
             self._refuse(token, request, "not_allowed", f"there is no circuit {request.scope}, and no room for it")
             return
@@ -92,21 +96,30 @@ class Operator:
         self._tripping = request.scope
         self.after_change()
         self._tripping = ""
-        if core.fence == fence_before:
+        if core.fence_of(request.scope) == fence_before:
             # It was OPEN already. Whatever is still under way is stopped all the same.
-            core.raise_fence()
+            core.raise_fence(request.scope)
         cancel = request.cancel or self._policy(request.scope)
         cancelling = self._cancel_working(request.scope, cancel)
-        warning = ""
+        note = ""
         if cancel == "all" and not core.executor.joined:
-            warning = "no executor is there: orders that are not of this pipeline are not cancelled"
+            note = "no executor is there: the cancel of all orders of the account is owed, and goes when there is one"
         # An executor that is gone can't confirm, but it may still place orders until its lease has run out.
         give_up_ns = core.now() + LEASE_NS if core.executor.joined else core.executor.lease_ends_ns
-        pending = _PendingTrip(token, request, cancelling, give_up_ns, warning)
+        pending = _PendingTrip(token, request, cancelling, core.fence_of(request.scope), give_up_ns, note)
         if core.now() >= give_up_ns or len(self._pending) >= MAX_PENDING_TRIPS:
             self._finish(pending, fenced=False, written=self._maybe_written())
         else:
             self._pending.append(pending)
+
+    def on_stop(self, reason: str, who: str) -> None:
+        """The file STOP is there: a trip of the system that needs no message. `who`: whose file it is."""
+        core = self.core
+        core.batch.decisions.append(HandDecision("stop", SYSTEM, reason, who))
+        core.batch.sync = True
+        if not core.scopes.system.get_state()["latched"]:
+            core.scopes.trip(SYSTEM, reason, latch=True)
+        self.after_change()
 
     def on_opened(self, scope: str) -> None:
         """A circuit has opened: do with its working orders what the setting `on_trip` says."""
@@ -125,17 +138,24 @@ class Operator:
             return []
         ids = self.intake.cancel_automatically(scope, protective_too=cancel in ("all", "ours_with_protective"))
         if cancel == "all":
-            self.core.send(GlobalCancel(reason="trip"))
+            circuit = self.core.scopes.find(scope)
+            self.core.owe_global_cancel(scope, circuit.generation if circuit else 0)
         return ids
 
     def on_fence_confirmed(self, written: list[str]) -> None:
         """Answer the trips that waited for it."""
-        finished, self._pending = self._pending, []
+        confirmed = self.core.executor.confirmed_fence
+        finished = [pending for pending in self._pending if pending.fence <= confirmed]
+        self._pending = [pending for pending in self._pending if pending.fence > confirmed]
         for pending in finished:
             self._finish(pending, fenced=True, written=written)
 
     def poll(self) -> None:
-        """Answer trips whose executor did not confirm while its lease ran."""
+        """Answer trips whose executor did not confirm while its lease ran; end a global cancel that came to its end."""
+        if self.core.owed is not None:
+            end = self.core.owed.due_end(self.core.scopes.find(self.core.owed.scope), self.core.wall_ns())
+            if end is not None:
+                self.core.end_owed(end)
         now = self.core.now()
         late = [pending for pending in self._pending if now >= pending.give_up_ns]
         self._pending = [pending for pending in self._pending if now < pending.give_up_ns]
@@ -150,39 +170,56 @@ class Operator:
             {
                 "generation": circuit.generation if circuit else 0,
                 "fenced": fenced,
-                "written": written,
+                "written": [each for each in written if self._is_of(each, pending.request.scope)],
                 "cancelling": pending.cancelling,
-                **({"warning": pending.warning} if pending.warning else {}),
+                **({"note": pending.note} if pending.note else {}),
             },
         )
 
+    def _is_of(self, written: str, scope: str) -> bool:
+        """Whether an order, or the change of one, belongs to the scope that was tripped."""
+        if scope == SYSTEM:
+            return True
+        record = self.core.orders.get(written.partition("~")[0])
+        return record is None or strategy_scope(record.strategy_id) == scope
+
     def _maybe_written(self) -> list[str]:
-        """Without the executor's word: every order handed over that IB has not answered."""
-        return sorted(record.order_id for record in self.core.orders.values() if record.doubtful())
+        """Without the executor's word: every order and every change handed over that IB has not answered."""
+        records = self.core.orders.values()
+        orders = [record.order_id for record in records if record.doubtful()]
+        return sorted(orders + [record.change.order_id for record in records if record.change is not None])
 
     # -- reset --------------------------------------------------------------------------------------------
 
-    def _reset(self, token: Any, request: ResetRequest) -> None:
+    def refusal_of_reset(self, request: ResetRequest) -> tuple[ErrorCode, str] | None:
+        """Why this reset cannot be done, or None: a reset of the system first removes the file STOP."""
         circuit = self.core.scopes.find(request.scope)
         if circuit is None:
-            self._refuse(token, request, "bad_request", f"there is no circuit {request.scope}")
-            return
+            return "bad_request", f"there is no circuit {request.scope}"
         circuit.poll()
-        if request.generation is not None and request.generation != circuit.generation:
-            self._refuse(
-                token,
-                request,
-                "stale",
-                f"{request.scope} is in generation {circuit.generation} by now, not {request.generation}: look again",
-            )
+        now = circuit.generation
+        if request.generation is not None and request.generation != now:
+            return "stale", f"{request.scope} is in generation {now} by now, not {request.generation}: look again"
+        return None
+
+    def _reset(self, token: Any, request: ResetRequest) -> None:
+        refusal, circuit = self.refusal_of_reset(request), self.core.scopes.find(request.scope)
+        if refusal is not None or circuit is None:
+            self._refuse(token, request, *(refusal or ("internal", "no circuit")))
             return
         # What waited when it opened is answered as it was then: a reset must not let it out.
         self.answer_queue()
         self.core.scopes.reset(request.scope, circuit)
         self.core.batch.decisions.append(HandDecision("reset", request.scope, request.reason, request.who))
         self.core.batch.sync = True
+        note = ""
+        owed = self.core.owed
+        if owed is not None and owed.standing == "owed" and owed.scope == request.scope:
+            self.core.end_owed("ended")
+            note = "the cancel of all orders of the account was still owed; it is not sent again: look at TWS"
         self.after_change()
-        self._reply(token, request, {"generation": circuit.generation, "state": circuit.state.name})
+        told = {"generation": circuit.generation, "state": circuit.state.name}
+        self._reply(token, request, {**told, **({"note": note} if note else {})})
 
     # -- report, resolve -----------------------------------------------------------------------------------
 
@@ -234,6 +271,30 @@ class Operator:
         self.after_change()
         self._reply(token, request, {"event": record.end})
 
+    def _cancel(self, token: Any, request: CancelRequest) -> None:
+        """A person cancels an order, whoever's it is: it goes the way of a strategy's cancel."""
+        core = self.core
+        record = core.find(request.order_id)
+        if record is None:
+            self._refuse(token, request, "bad_request", f"there is no order {request.order_id}")
+            return
+        if record.state == "done":
+            self._refuse(token, request, "not_allowed", f"{request.order_id} has its end already")
+            return
+        request_id = f"operator-{core.wall_ns()}"
+        asked = Cancel(
+            request_id=request_id, order_id=record.order_id, strategy_id=record.strategy_id, sent_ns=core.wall_ns()
+        )
+        self.intake.on_cancel(asked)
+        answer = core.batch.requests[request_id]
+        if not answer.accepted:
+            self._refuse(token, request, "not_allowed", answer.reason)
+            return
+        text = f"{request.order_id}: {request.reason}"[:500]
+        core.batch.decisions.append(HandDecision("cancel", strategy_scope(record.strategy_id), text, request.who))
+        core.batch.sync = True
+        self._reply(token, request, {"request_id": request_id, "code": answer.code})
+
     # -- status --------------------------------------------------------------------------------------------
 
     def _status(self) -> dict[str, Any]:
@@ -247,7 +308,7 @@ class Operator:
                     state_of(
                         scope,
                         circuit,
-                        fenced=core.is_fenced(),
+                        fenced=core.is_fenced(scope),
                         trading_allowed=circuit.is_trading_allowed()[0] and (scope == SYSTEM or system_allows),
                     )
                 )
@@ -265,6 +326,7 @@ class Operator:
                 "detail": gateway.detail if gateway else "",
             },
             "drift": [{"account": account, **msgspec.to_builtins(each)} for each in executor.drift],
+            "owed": [core.owed.told()] if core.owed is not None else [],
             **core.state_summary(),
             "version": self.version,
         }

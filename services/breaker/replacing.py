@@ -10,6 +10,7 @@ from typing import Any
 
 from orderfuse.ibfields import TERMS, InvalidFields, check_order
 from orderfuse.messages import (
+    RESERVED_STRATEGIES,
     BlockCode,
     Message,
     Outcome,
@@ -22,6 +23,7 @@ from orderfuse.messages import (
 )
 from orderfuse.plain import shown
 from services.breaker.core import ACK_DEADLINE_NS, Core
+from services.breaker.dead_man import SILENT_REASON
 from services.breaker.intake import Intake
 from services.breaker.orders import Change, OrderRecord
 from services.breaker.scopes import strategy_scope
@@ -80,6 +82,10 @@ class Replacer:
                 "queued": ("queued", "the order has not been sent on: cancel it and submit anew"),
             }
             return why.get(record.state, ("not_confirmed", "IB has not confirmed the order that it would change"))
+        if record.strategy_id in RESERVED_STRATEGIES:
+            return "not_yours", "nobody knows whose order it is: it can only be cancelled"
+        if self.intake.dead_man.is_silent(record.strategy_id):
+            return "cancelled", SILENT_REASON
         if record.cancel_wanted:
             return "cancelling", "the order is being cancelled"
         if record.change is not None or replace.order_id in self._waiting:
@@ -109,6 +115,13 @@ class Replacer:
             limit = self.core.settings.max_orders_per_second
             return "rate_limit", f"more than {limit} orders in a second"
         return None
+
+    def refuse_waiting(self, strategy_id: str, reason: str) -> None:
+        """None of a strategy's replaces that wait will be sent."""
+        for order_id, waiting in list(self._waiting.items()):
+            if waiting.replace.strategy_id == strategy_id:
+                self.intake.refuse(waiting.replace, "cancelled", reason)
+                del self._waiting[order_id]
 
     def serve(self) -> None:
         """Judge those that wait, oldest first; what has to wait for a place in the window waits on."""
@@ -153,7 +166,8 @@ class Replacer:
         core.out.add(change.order_id)
         self.intake.pass_on(waiting.replace, "sent", "")
         core.save(record)
-        core.send(_message(record, change, core.fence, (waiting.expires_ns - core.now()) // 1_000_000))
+        fence = core.fence_of(strategy_scope(record.strategy_id))
+        core.send(_message(record, change, fence, (waiting.expires_ns - core.now()) // 1_000_000))
         core.at(core.now() + ACK_DEADLINE_NS, lambda: self._give_up(record, change))
 
     def _give_up(self, record: OrderRecord, change: Change) -> None:

@@ -24,26 +24,30 @@ from orderfuse.messages import (
     Fenced,
     FromExecutor,
     FromStrategy,
+    Goodbye,
     Health,
     Heartbeat,
     Hello,
     Joined,
     LeaseRequest,
     Replace,
+    ResetRequest,
     Submit,
 )
 from orderfuse.settings import Settings
-from services.breaker.batch import Batch
+from services.breaker.batch import Batch, KeptHeartbeat
 from services.breaker.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT, JOURNAL_FAILED
 from services.breaker.core import Core, History
+from services.breaker.dead_man import SILENT_REASON, DeadMan
 from services.breaker.dispatcher import Dispatcher
 from services.breaker.executor_desk import ExecutorDesk
 from services.breaker.executor_link import LEASE_NS
 from services.breaker.intake import Intake
 from services.breaker.operator import HandRequest, Operator
 from services.breaker.orders import OrderRecord
+from services.breaker.owed import OwedCancel
 from services.breaker.replacing import Replacer
-from services.breaker.scopes import SECOND_NS, SYSTEM
+from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
 
 STATE_REPEAT_NS = SECOND_NS // 2
 HEALTH_NS = SECOND_NS
@@ -65,6 +69,8 @@ class Saved:
     remembered_cancels: dict[tuple[str, str], int] = field(default_factory=dict)
     seqs: dict[str, int] = field(default_factory=dict)
     first_seq: int = 0
+    heartbeats: dict[str, KeptHeartbeat] = field(default_factory=dict)
+    owed: OwedCancel | None = None
     trouble: str = ""
 
 
@@ -91,8 +97,13 @@ class Stage:
         version: str = "",
     ) -> None:
         saved = saved or Saved()
-        self.core = Core(settings.breaker, settings.dispatch.window, clock, wall_ns, history, saved.fence)
-        self.intake = Intake(self.core, frozenset(settings.executor.allow_order_fields))
+        # Above any value that an executor may hold from a journal that was lost, as far as the clock can tell.
+        fence = max(saved.fence, wall_ns() // 1_000_000)
+        # A journal that could not be read has tripped already, whatever it knew of the fence.
+        kept_fence = fence if saved.trouble else saved.fence
+        self.core = Core(settings.breaker, settings.dispatch.window, clock, wall_ns, history, fence, kept_fence)
+        self.dead_man = DeadMan(self.core)
+        self.intake = Intake(self.core, frozenset(settings.executor.allow_order_fields), self.dead_man)
         self.replacer = Replacer(self.core, self.intake)
         self.dispatcher = Dispatcher(self.core, self.intake)
         self.executor_desk = ExecutorDesk(self.core)
@@ -106,6 +117,9 @@ class Stage:
         core.bulletin.seqs = dict(saved.seqs)
         core.bulletin.first_seq = saved.first_seq
         core.feedback_taken = dict(saved.feedback_taken)
+        core.owed = saved.owed
+        core.scopes.waits = lambda name: core.queues.head(name) is not None or self.dead_man.is_silent(name)
+        self.dead_man.restore(saved.heartbeats)
         self.intake.remembered.update(saved.remembered_cancels)
         for scope, snapshot in saved.circuits.items():
             core.scopes.restore(scope, snapshot)
@@ -126,6 +140,7 @@ class Stage:
         core.executor.lease_ends_ns = now + LEASE_NS
         # A process start is no transition, but nothing that an earlier process sent may still be written.
         core.raise_fence()
+        core.first_fence = core.fence
         self._follow()
 
     # -- inputs --------------------------------------------------------------------------------------------
@@ -140,7 +155,7 @@ class Stage:
             case Replace():
                 self.replacer.on_replace(message)
             case Heartbeat():
-                self.intake.on_heartbeat(message)
+                self.dead_man.on_heartbeat(message)
         self._follow()
 
     def on_nonsense(self, error: DecodeError) -> None:
@@ -157,9 +172,8 @@ class Stage:
             case LeaseRequest():
                 self.executor_desk.on_lease_request(peer, message)
             case Fenced():
-                written = self.executor_desk.on_fenced(peer, message)
-                if written is not None:
-                    self.operator.on_fence_confirmed(written)
+                if self.executor_desk.on_fenced(peer, message):
+                    self.operator.on_fence_confirmed(message.written)
         self._follow()
 
     def on_feedback(self, feedback: Feedback) -> None:
@@ -172,10 +186,27 @@ class Stage:
         self.executor_desk.on_undeliverable(order_id, reason)
         self._follow()
 
+    def on_missed(self, peer: bytes) -> None:
+        """A message of the last batch, other than an order, did not reach this peer."""
+        self.executor_desk.on_missed(peer)
+
     def on_request(self, token: Any, request: HandRequest) -> None:
         """Somebody asks on `control`."""
         self.operator.on_request(token, request)
         self._follow()
+
+    def on_stop(self, reason: str, who: str) -> None:
+        """The file STOP has appeared, or says something else now. `who`: whose file it is."""
+        self.operator.on_stop(reason, who)
+        self._follow()
+
+    def refuses_reset(self, request: ResetRequest) -> bool:
+        """Whether this reset would be refused whatever becomes of the file STOP."""
+        return self.operator.refusal_of_reset(request) is not None
+
+    def say_goodbye(self) -> None:
+        """This process ends because it was told to."""
+        self.core.send(Goodbye())
 
     def on_journal(self, error: str | None) -> None:
         """The journal could not be written, or (None) can be again."""
@@ -192,12 +223,21 @@ class Stage:
         core.run_due_timers()
         self.executor_desk.poll()
         self.intake.poll()
+        for strategy_id in self.dead_man.fallen_silent():
+            self._end_orders_of(strategy_id)
         self.operator.poll()
         core.conditions.poll(core.now())
         self._follow()
         if core.now() >= self._next_repeat_ns:
             self._next_repeat_ns = core.now() + STATE_REPEAT_NS
             self._tell_states(repeat=True)
+
+    def _end_orders_of(self, strategy_id: str) -> None:
+        """A strategy has fallen silent: what waits is not sent, what works is cancelled, what protects stays."""
+        self.core.batch.notes.append(f"{strategy_id} fell silent: its orders are cancelled, except those that protect")
+        self.intake.end_queued(strategy_id, SILENT_REASON)
+        self.replacer.refuse_waiting(strategy_id, SILENT_REASON)
+        self.intake.cancel_automatically(strategy_scope(strategy_id), protective_too=False)
 
     def has_more_to_do(self) -> bool:
         """Whether the next `poll` should come at once: a long queue is answered in pieces."""
@@ -251,6 +291,8 @@ class Stage:
             circuit = core.scopes.find(scope)
             if circuit is not None:
                 core.batch.circuits[scope] = circuit.snapshot()
+        gone = {scope.removeprefix("strategy:") for scope in core.scopes.forgotten} - core.scopes.strategies.keys()
+        self.dead_man.forget(gone)
         core.scopes.touched.clear()
         core.scopes.forgotten.clear()
         batch, core.batch = core.batch, Batch()
@@ -276,7 +318,7 @@ class Stage:
             # Saved to disk before anybody is told: a power cut must not undo it.
             self.core.batch.sync = True
             if transition.state is CircuitState.OPEN:
-                self.core.raise_fence()
+                self.core.raise_fence(scope)
                 self.operator.on_opened(scope)
         if transitions:
             # At once, so that no state is skipped. Smaller news is told once a turn.
@@ -285,6 +327,6 @@ class Stage:
     def _tell_states(self, *, repeat: bool) -> None:
         core = self.core
         system_allows = core.scopes.system.is_trading_allowed()[0]
-        fenced = core.is_fenced()
         for scope, circuit in core.scopes:
+            fenced = core.is_fenced(scope)
             core.bulletin.tell_state(scope, circuit, fenced=fenced, system_allows=system_allows, repeat=repeat)

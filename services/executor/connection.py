@@ -99,6 +99,9 @@ class Listener(Protocol):
     def on_unreadable(self, report: Unreadable) -> None:
         """IB reported something about orders that could not be read."""
 
+    def on_round_begun(self) -> None:
+        """Open orders, executions and completed orders are asked for, from the first to the last."""
+
     def on_round(self, undisturbed_since: float) -> None:
         """Open orders, executions and completed orders were reported completely."""
 
@@ -402,6 +405,8 @@ class IBConnectionManager:
         """Have all open orders, executions and completed orders reported, then be usable."""
         self._look_up_wanted.clear()
         undisturbed_since = self._undisturbed_since
+        if self.listener:
+            self.listener.on_round_begun()
         await self._ask("open_orders", self._connected().request_open_orders)
         self._next_request_id += 1
         request_id = self._next_request_id

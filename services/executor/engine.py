@@ -18,8 +18,11 @@ from msgspec import structs
 from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
 from orderfuse.ibfields import TERMS, InvalidFields
 from orderfuse.messages import (
+    AllCancelled,
+    Expect,
     Fact,
     GatewayStatus,
+    GlobalCancel,
     NotPlaced,
     Outcome,
     Place,
@@ -32,21 +35,20 @@ from services.crash_points import reach
 from services.executor.connection import IBConnectionManager
 from services.executor.doubts import Rounds, same_trading_day
 from services.executor.drift import NOT_COUNTED, Baseline, DriftCheck, Held, LegFill
+from services.executor.foundlings import Foundlings, expected
+from services.executor.global_cancel import GlobalCancelDebt
 from services.executor.journal import JournalError
 from services.executor.ledger import ANSWER_SECS, Ledger
 from services.executor.records import Change, Effects, OrderRecord, split_exec_id
 from services.executor.results import ExecutionResult, Status, log_fact, status_of
 from services.gateway import ib_orders
 from services.gateway.ib_orders import CheckedOrder
-from services.gateway.reports import ExecutionReport, OrderReport, Unreadable
+from services.gateway.reports import ExecutionReport, OpenOrderReport, OrderReport, Unreadable
 
 # A full disk is asked again this often whether it has room.
 JOURNAL_RETRY_SECS = 1.0
 # IB repeats some codes with every message: one trip a minute for each says it all.
 TRIP_AGAIN_SECS = 60.0
-# A global cancel that could not leave for so long is given up: later it would hit what nobody meant.
-GLOBAL_CANCEL_SECS = 60.0
-
 # A connection is not given up for an order in doubt more often than this.
 RENEW_EVERY_SECS = 10.0
 
@@ -92,7 +94,17 @@ class OrderExecutionEngine:
         self._unsaved = Effects()
         self._retry_at = 0.0
         self._tripped_at: dict[int, float] = {}
-        self._global_cancel_since: float | None = None
+        self._global_cancel = GlobalCancelDebt(self.journal.owed_cancel())
+        # The permanent ids of all open orders of the account, of any client, as IB has listed them so far.
+        self._open_now: set[int] = set()
+        self._foundlings = Foundlings(self.journal.client_id)
+        self._expected_at: dict[str, float] = {}
+        self._lists_complete = False
+        self._round_begun_at = float("-inf")
+        # Orders that nobody here knows are taken on once the breaker has said which ones it knows.
+        self.may_adopt = True
+        # Fills that a first list of positions has in it already must not be counted on top of it.
+        self._had_baseline = self.journal.baselines() is not None
         # Orders of `place_order`: who waits for the result, and until when IB must have answered.
         self._placing: set[str] = set()
         self._waiters: dict[str, asyncio.Future[ExecutionResult]] = {}
@@ -219,6 +231,7 @@ class OrderExecutionEngine:
             tif=order.order.get("tif", ""),
             combo=order.combo,
             placed_ns=self.journal.wall_ns(),
+            protect=order.protect,
             parent="" if order is parent else parent.order_id,
         )
 
@@ -306,12 +319,79 @@ class OrderExecutionEngine:
         self._take(self.ledger.on_settled(order_id))
         self._save()
 
-    def cancel_all(self, reason: str) -> None:
-        """Cancel every order of the account, manual ones too."""
-        logger.warning("cancelling every order of the account: {}", reason)
-        self._global_cancel_since = self._clock()
+    def cancel_ours(self, why: str) -> None:
+        """Cancel our orders, except those that protect a position, because orderfuse itself wants them gone."""
+        chosen = self.ledger.unprotected()
+        logger.warning("{} of our orders are cancelled: {}", len(chosen), why)
+        for order_id in chosen:
+            self._take(self.ledger.on_cancel_asked(order_id, None, why))
         self._send_cancels()
         self._save()
+
+    def cancel_all(self, message: GlobalCancel) -> None:
+        """Cancel every order of the account, manual ones too, until IB lists none of them."""
+        if self._global_cancel.ask(message):
+            logger.warning("cancelling every order of the account: {}", message.reason)
+            self._keep_owed()
+        self._send_cancels()
+        self._save()
+
+    def end_cancel_all(self, number: int) -> None:
+        """The global cancel with this number is not wanted any more."""
+        if self._global_cancel.drop(number):
+            logger.warning("the cancel of every order of the account is not wanted any more; it is not sent again")
+            self._keep_owed()
+
+    def keep_only_cancel_all(self, number: int) -> None:
+        """Of global cancels that are owed the breaker knows this one only; 0: none."""
+        if self._global_cancel.keep_only(number):
+            self._keep_owed()
+
+    def expect(self, message: Expect) -> None:
+        """IB may have this order, which was handed over under another journal: its lists tell."""
+        order_id = message.order_id
+        if self.ledger.knows(order_id):
+            if message.change is not None:
+                change = message.change
+                wanted = Change(change.request_id, change.revision, dict(change.terms))
+                self._take(self.ledger.expect_change(order_id, wanted))
+        else:
+            logger.warning("{}: handed over before, and this journal does not know it; IB's lists tell", order_id)
+            self._expected_at[order_id] = self._clock()
+            # Lists of before it was sought prove nothing about it.
+            self._rounds = Rounds()
+            self._take(self.ledger.expect(expected(message)))
+        self._save()
+
+    def adopt_now(self) -> None:
+        """The breaker has said which orders it knows: what else IB lists as ours is taken on."""
+        if not self.may_adopt:
+            self.may_adopt = True
+            if self._lists_complete:
+                self._adopt()
+                self._save()
+
+    def was_listed(self, order_id: str) -> bool:
+        """Whether IB has listed an order under this id, also one that nobody here knows."""
+        return self._foundlings.knows(order_id)
+
+    def _adopt(self) -> None:
+        """IB's lists are complete: tell the story of each order that was waited for, or that nobody knows."""
+        for order_id in self._foundlings.ids() if self.may_adopt else ():
+            if not self.ledger.knows(order_id):
+                found = self._foundlings.of(order_id)
+                record = found.record(self.journal.wall_ns())
+                logger.warning("{}: at IB with our client id, and nobody here knows it; it is taken on", order_id)
+                self._take(Effects(facts=[(found.told(record), None)]))
+                self._take(self.ledger.expect(record))
+        for order_id in self.ledger.adopting():
+            if self._expected_at.get(order_id, float("-inf")) > self._round_begun_at:
+                continue
+            self._expected_at.pop(order_id, None)
+            found = self._foundlings.of(order_id)
+            self._take(self.ledger.adopt(order_id, found))
+            for report in found.in_order:
+                self._hear(report, counts=self._had_baseline)
 
     def tell(self, fact: Fact, outcome: Outcome | None = None) -> None:
         """Journal and send a fact about an order that is not in the ledger."""
@@ -338,8 +418,19 @@ class OrderExecutionEngine:
 
     def on_report(self, report: OrderReport) -> None:
         """IB reported something."""
+        if isinstance(report, OpenOrderReport) and report.perm_id:
+            self._open_now.add(report.perm_id)
+        self._hear(report)
+
+    def _hear(self, report: OrderReport, *, counts: bool = True) -> None:
+        """Take a report. `counts`: an execution moves what the positions should be."""
         effects = self.ledger.on_report(report, self._clock())
-        if isinstance(report, ExecutionReport) and effects.executions and report.sec_type not in NOT_COUNTED:
+        for held, order_id in effects.held:
+            if self._foundlings.hold(held, order_id) and not order_id and self._lists_complete:
+                # Nobody waits for its list.
+                self.connection.look_up()
+        counted = counts and isinstance(report, ExecutionReport) and report.sec_type not in NOT_COUNTED
+        if counted and isinstance(report, ExecutionReport) and effects.executions:
             self._count(report, effects)
         self._take(effects)
 
@@ -405,13 +496,23 @@ class OrderExecutionEngine:
         """The connection has changed."""
         self.on_change()
 
+    def on_round_begun(self) -> None:
+        """IB is asked for everything."""
+        self._round_begun_at, self._lists_complete = self._clock(), False
+        self._foundlings.on_round_begun()
+        self._open_now.clear()
+
     def on_round(self, undisturbed_since: float) -> None:
         """IB has listed everything; what it should have listed and did not, it never had."""
         reach("executor.round.complete")
+        self._lists_complete = True
+        self._adopt()
+        self._see_what_is_open()
         if undisturbed_since != self._last_connection:
             # A cancel that was under way when the connection broke may never have arrived.
             self._last_connection = undisturbed_since
             self._take(self.ledger.on_new_connection())
+            self._global_cancel.on_new_connection()
             for order_id in self.ledger.broken_brackets():
                 logger.error("{}: IB does not list its whole bracket; it is cancelled", order_id)
                 self._take(self.ledger.on_cancel_asked(order_id, None))
@@ -447,7 +548,8 @@ class OrderExecutionEngine:
         """Whatever it takes to know whether IB has the orders that it has not answered."""
         if not self.connection.usable:
             return
-        wanted = self._unheard or self.ledger.changes_of_ended() or self.ledger.fills_sought()
+        sought = self._unheard or self.ledger.changes_of_ended() or self.ledger.fills_sought()
+        wanted = bool(sought) or self._global_cancel.waits_for_list()
         if wanted and self._rounds.another_due(now):
             self.connection.look_up()
         doubts = self.ledger.doubts()
@@ -474,8 +576,7 @@ class OrderExecutionEngine:
         """Cancels that were asked for leave as soon as there is a connection and room in the pacing."""
         if not self.connection.ready:
             return
-        if self._global_cancel_since is not None:
-            self._send_global_cancel(self._global_cancel_since)
+        self._send_global_cancel()
         for record in self.ledger.cancels_to_send():
             # Before the connection is reconciled IB may not know our orders yet.
             if not self.connection.usable or not self.connection.pacer.free(self._clock(), cancel=True):
@@ -486,14 +587,32 @@ class OrderExecutionEngine:
             logger.info("{}: cancel written", record.order_id)
             self._take(self.ledger.on_cancel_sent(record.order_id))
 
-    def _send_global_cancel(self, since: float) -> None:
-        if self._clock() - since > GLOBAL_CANCEL_SECS:
-            self._global_cancel_since = None
-            logger.error("the global cancel could not be sent for {:g} s and is given up", GLOBAL_CANCEL_SECS)
-        elif self.connection.pacer.free(self._clock(), cancel=True):
-            self._global_cancel_since = None
+    def _send_global_cancel(self) -> None:
+        now = self._clock()
+        if self._global_cancel.give_up(self.journal.wall_ns()):
+            logger.error("the cancel of every order of the account is given up: IB lists some of them still")
+            self._keep_owed()
+        elif self._global_cancel.is_due(now) and self.connection.pacer.free(now, cancel=True):
             self.connection.global_cancel()
+            self._global_cancel.on_sent(now)
             self._take(self.ledger.on_global_cancel())
+            # What is open now is what it was for.
+            self.connection.look_up()
+
+    def _see_what_is_open(self) -> None:
+        """IB has listed all open orders: is there still one that the global cancel was for?"""
+        done = self._global_cancel.on_listed(self._open_now, self._round_begun_at)
+        if done is not None:
+            logger.info("IB lists none of the orders any more that were to be cancelled")
+            self._take(Effects(facts=[(AllCancelled(number=done), None)]))
+        self._keep_owed()
+
+    def _keep_owed(self) -> None:
+        try:
+            self.journal.keep_owed_cancel(self._global_cancel.owed)
+        except JournalError as error:
+            # It is carried out all the same; only a restart would forget it, and then the breaker says it again.
+            self._journal_failed(error)
 
     # -- keeping and telling ------------------------------------------------------------------------------
 
@@ -551,7 +670,7 @@ class OrderExecutionEngine:
     # -- results of place_order ---------------------------------------------------------------------------
 
     def _settle(self, fact: Fact, outcome: Outcome | None) -> None:
-        if outcome is None or isinstance(fact, Tripped) or fact.order_id not in self._deadlines:
+        if outcome is None or isinstance(fact, Tripped | AllCancelled) or fact.order_id not in self._deadlines:
             return
         del self._deadlines[fact.order_id]
         breaker = self.circuit_breaker

@@ -21,7 +21,9 @@ from orderfuse.codec import encode
 from orderfuse.messages import Fact, Feedback, Outcome
 from services.crash_points import reach
 from services.executor.drift import Baseline, LegFill
+from services.executor.global_cancel import OwedCancel
 from services.executor.records import Effects, Execution, OrderRecord
+from services.executor.session import SYSTEM
 from services.runtime.sqlite import (
     JournalError,
     Migration,
@@ -29,17 +31,19 @@ from services.runtime.sqlite import (
     Torn,
     in_memory,
     open_journal,
-    run_script,
     transaction,
     user_version,
 )
 
 __all__ = ["Journal", "JournalError", "JournalMismatch"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FILE_NAME = "executor.sqlite"
-# The breaker takes feedback within milliseconds; a week covers one that was away over a holiday.
+# What the breaker has taken stays for a week more, for one that is set back to an older copy of its journal. What it
+# has not taken stays for ever.
 KEEP_FEEDBACK_NS = 7 * 86_400 * 10**9
+# How far the breaker had come is marked at most once an hour: that makes 168 marks.
+MARK_TAKEN_NS = 3600 * 10**9
 # Checked at every start and once in so many commits: pruning need not be exact.
 PRUNE_EVERY = 10_000
 # More than are written in between: a commit rarely has more than four facts.
@@ -51,11 +55,12 @@ _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE orders (
     order_id TEXT PRIMARY KEY,
-    ib_order_id INTEGER NOT NULL UNIQUE,
+    ib_order_id INTEGER NOT NULL,
     perm_id INTEGER NOT NULL,
     ended INTEGER NOT NULL,
     record BLOB NOT NULL
 );
+CREATE INDEX orders_by_ib_order_id ON orders (ib_order_id);
 CREATE INDEX orders_by_perm_id ON orders (perm_id) WHERE perm_id != 0;
 CREATE INDEX orders_not_ended ON orders (ended) WHERE ended = 0;
 CREATE TABLE executions (
@@ -74,30 +79,47 @@ CREATE TABLE feedback (
     payload BLOB NOT NULL
 );
 CREATE INDEX feedback_by_order ON feedback (order_id);
-"""
-
-
-# Later than the rest: journals of before get them at their next start. `fills` has one row for each execution as
-# it stands; its key is the execution's id without the revision.
-_POSITIONS_SCHEMA = """
-CREATE TABLE IF NOT EXISTS fills (
+CREATE TABLE fills (
     base TEXT PRIMARY KEY,
     con_id INTEGER NOT NULL,
     symbol TEXT NOT NULL,
     shares REAL NOT NULL
 );
-CREATE TABLE IF NOT EXISTS baselines (
+CREATE TABLE baselines (
     con_id INTEGER PRIMARY KEY,
     symbol TEXT NOT NULL,
     base REAL NOT NULL,
     told REAL NOT NULL
 );
+CREATE TABLE fences (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE taken (at_ns INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 """
 
-
 # From each earlier version to the next. Beside the header, `meta` has the number, where the first version looks for
-# it, so each sets it there too. What `_POSITIONS_SCHEMA` makes may be missing in a file of the first.
-MIGRATIONS: dict[int, Migration] = {}
+# it, so each sets it there too.
+MIGRATIONS: dict[int, Migration] = {
+    # What positions need may be missing in a file of the first version. Orders that are adopted have no number of
+    # IB's at first. Which of the open orders protect a position was not kept: no automatic cancel must take one.
+    1: """
+CREATE TABLE IF NOT EXISTS fills (
+    base TEXT PRIMARY KEY, con_id INTEGER NOT NULL, symbol TEXT NOT NULL, shares REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS baselines (
+    con_id INTEGER PRIMARY KEY, symbol TEXT NOT NULL, base REAL NOT NULL, told REAL NOT NULL);
+ALTER TABLE orders RENAME TO orders_before;
+CREATE TABLE orders (
+    order_id TEXT PRIMARY KEY, ib_order_id INTEGER NOT NULL, perm_id INTEGER NOT NULL, ended INTEGER NOT NULL,
+    record BLOB NOT NULL);
+INSERT INTO orders SELECT order_id, ib_order_id, perm_id, ended, record FROM orders_before ORDER BY rowid;
+UPDATE orders SET record = CAST(json_set(CAST(record AS TEXT), '$.protect', json('true')) AS BLOB) WHERE ended = 0;
+DROP TABLE orders_before;
+CREATE INDEX orders_by_ib_order_id ON orders (ib_order_id);
+CREATE INDEX orders_by_perm_id ON orders (perm_id) WHERE perm_id != 0;
+CREATE INDEX orders_not_ended ON orders (ended) WHERE ended = 0;
+CREATE TABLE fences (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE taken (at_ns INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+UPDATE meta SET value = '2' WHERE key = 'schema_version';
+""",
+}
 
 
 class JournalMismatch(JournalError):
@@ -122,6 +144,8 @@ class Journal:
         self.wall_ns = wall_ns
         self.client_id = client_id
         self._commits = 0
+        # What was last marked as taken by the breaker, and when.
+        self._marked_seq, self._marked_ns = 0, float("-inf")
         schema = Schema(_SCHEMA, SCHEMA_VERSION, MIGRATIONS, read_version=_version)
         if path is None:
             self._db = in_memory(schema, lambda database, _: self._fill(database))
@@ -210,15 +234,7 @@ class Journal:
         reach("executor.feedback.unsaved")
         with self._transaction():
             for record in effects.orders.values():
-                self._db.execute(
-                    "UPDATE orders SET perm_id = ?, ended = ?, record = ? WHERE order_id = ?",
-                    (
-                        record.perm_id,
-                        bool(record.ended) and record.change is None,
-                        msgspec.json.encode(record),
-                        record.order_id,
-                    ),
-                )
+                self._keep_order(record)
             for execution in effects.executions:
                 self._db.execute(
                     "INSERT OR REPLACE INTO executions VALUES (?, ?, ?, ?, ?, ?)",
@@ -242,6 +258,24 @@ class Journal:
             self.prune()
         return told
 
+    def _keep_order(self, record: OrderRecord) -> None:
+        """The intent has made the row, but for an order that was found at IB."""
+        values = (
+            record.order_id,
+            record.ib_order_id,
+            record.perm_id,
+            bool(record.ended) and record.change is None,
+            msgspec.json.encode(record),
+        )
+        self._db.execute(
+            "INSERT INTO orders VALUES (?, ?, ?, ?, ?) ON CONFLICT (order_id) DO UPDATE SET "
+            "ib_order_id = excluded.ib_order_id, perm_id = excluded.perm_id, ended = excluded.ended, "
+            "record = excluded.record",
+            values,
+        )
+        if record.ib_order_id > self.highest_ib_order_id:
+            self._set_meta("highest_ib_order_id", str(record.ib_order_id))
+
     def keep_baselines(self, changed: list[Baseline]) -> None:
         """Keep what is known of contracts. From the first call on there is a baseline, also an empty one.
 
@@ -255,16 +289,75 @@ class Journal:
                 self._db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)", values)
 
     def prune(self) -> None:
-        """Drop feedback that is older than a week, a bounded number of rows: the executor stands still for it.
+        """Drop feedback that was taken more than a week ago, a bounded number of rows: it stands still for it.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        old = self.wall_ns() - KEEP_FEEDBACK_NS
+        with self._transaction():
+            self._db.execute(
+                "DELETE FROM feedback WHERE seq IN (SELECT seq FROM feedback WHERE seq <= "
+                "(SELECT coalesce(max(seq), 0) FROM taken WHERE at_ns < ?) ORDER BY seq LIMIT ?)",
+                (old, PRUNE_AT_ONCE),
+            )
+            # The newest of the old marks says what may go, the others say less.
+            self._db.execute(
+                "DELETE FROM taken WHERE at_ns < (SELECT max(at_ns) FROM taken WHERE at_ns < ?)",
+                (old,),
+            )
+
+    def note_taken(self, seq: int) -> None:
+        """The breaker has journaled the feedback up to this number. Marked at most once an hour.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        now_ns = self.wall_ns()
+        if seq <= self._marked_seq or abs(now_ns - self._marked_ns) < MARK_TAKEN_NS:
+            return
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO taken VALUES (?, ?)", (now_ns, seq))
+        self._marked_seq, self._marked_ns = seq, now_ns
+
+    def keep_fence(self, scope: str, fence: int) -> None:
+        """A value of the fence was taken; that of `system` takes the place of all others.
 
         Raises:
             JournalError: it cannot be written.
         """
         with self._transaction():
-            self._db.execute(
-                "DELETE FROM feedback WHERE at_ns < ? AND seq IN (SELECT seq FROM feedback ORDER BY seq LIMIT ?)",
-                (self.wall_ns() - KEEP_FEEDBACK_NS, PRUNE_AT_ONCE),
-            )
+            if scope == SYSTEM:
+                self._db.execute("DELETE FROM fences")
+            self._db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?)", (scope, fence))
+
+    def rename(self) -> str:
+        """Take another id, since this file is an old copy of a journal that went on. Returns it.
+
+        What it has told so far was taken long ago under the old id, and is dropped; numbering goes on.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        renamed = str(uuid.uuid4())
+        with self._transaction():
+            self._set_meta("journal_id", renamed)
+            self._db.execute("DELETE FROM feedback")
+            self._db.execute("DELETE FROM taken")
+        self.journal_id = renamed
+        self._marked_seq = 0
+        return renamed
+
+    def keep_owed_cancel(self, owed: OwedCancel | None) -> None:
+        """The global cancel that is owed, or that none is; what is kept already is not written again.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        text = msgspec.json.encode(owed).decode()
+        if text != self._meta_or("owed_cancel", "null"):
+            with self._transaction():
+                self._set_meta("owed_cancel", text)
 
     def _feedback(self, fact: Fact, outcome: Outcome | None, at_ns: int) -> tuple[int, Feedback, bytes]:
         order_id = getattr(fact, "order_id", "")
@@ -279,6 +372,14 @@ class Journal:
         return seq, feedback, payload
 
     # -- reading ------------------------------------------------------------------------------------------
+
+    def fences(self) -> dict[str, int]:
+        """The highest value of the fence that was taken, of each scope."""
+        return dict(self._read("SELECT scope, fence FROM fences"))
+
+    def owed_cancel(self) -> OwedCancel | None:
+        """The global cancel that is owed."""
+        return msgspec.json.decode(self._meta_or("owed_cancel", "null"), type=OwedCancel | None)
 
     def open_orders(self) -> list[OrderRecord]:
         """The orders that have not ended, or of a change of which something is still to be heard."""
@@ -360,8 +461,6 @@ class Journal:
                 f"Set it back to {owner}: orders can be found and cancelled only with the id that placed them. "
                 "Or give the other id an ORDERFUSE_HOME of its own."
             )
-        with transaction(database):
-            run_script(database, _POSITIONS_SCHEMA)
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -384,6 +483,10 @@ class Journal:
         if not rows:
             raise JournalError(f"{self._where} has no {key}: it is no journal of an executor, or it is damaged.")
         return str(rows[0][0])
+
+    def _meta_or(self, key: str, default: str) -> str:
+        rows = self._read("SELECT value FROM meta WHERE key = ?", key)
+        return str(rows[0][0]) if rows else default
 
     def _set_meta(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))

@@ -18,7 +18,8 @@ class Surroundings:
 
     Attributes:
         now: monotonic seconds.
-        fence: the fence that is current.
+        stopped: the file STOP is there, or cannot be looked for.
+        fence: the fence of the order's scope that is current.
         lease_until: when the lease runs out, monotonic seconds.
         known: an order with this id was on its way to IB before.
         usable: the gateway is connected, reconciled, and IB is behind it.
@@ -29,6 +30,7 @@ class Surroundings:
     """
 
     now: float
+    stopped: bool
     fence: int
     lease_until: float
     known: bool
@@ -84,6 +86,8 @@ def last_look(place: Place | ReplaceOrder, received_at: float, around: Surroundi
 
 def _refusal(place: Place | ReplaceOrder, received_at: float, around: Surroundings) -> NotPlaced | Expired | None:
     ids: dict[str, Any] = {"order_id": place.order_id, "strategy_id": place.strategy_id}
+    if around.stopped:
+        return stopped(place)
     if place.fence != around.fence:
         return NotPlaced(**ids, code="fenced", reason=f"fence {place.fence}, current is {around.fence}")
     if around.now >= around.lease_until:
@@ -95,3 +99,8 @@ def _refusal(place: Place | ReplaceOrder, received_at: float, around: Surroundin
     if not around.usable:
         return NotPlaced(**ids, code="undelivered", reason=f"the gateway cannot take orders: {around.detail}"[:500])
     return None
+
+
+def stopped(order: Place | ReplaceOrder) -> NotPlaced:
+    """Our no while the file STOP is there: a trip that no breaker need have taken."""
+    return NotPlaced(order_id=order.order_id, strategy_id=order.strategy_id, code="fenced", reason="STOP")

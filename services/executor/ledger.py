@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import structs
 
 from orderfuse.messages import CancelFailed, NotPlaced, Rejected, Tripped, Written
+from services.executor.foundlings import Foundling
 from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
 from services.executor.story import Story, short
@@ -109,6 +110,40 @@ class Ledger:
         record.written = True
         self._unanswered[order_id] = now
         effects.tell(record, Written(**_ids(record), ib_order_id=record.ib_order_id))
+        return effects
+
+    def expect(self, record: OrderRecord) -> Effects:
+        """Remember an order of which only IB's lists can tell what became of it."""
+        effects = Effects(look_up=True)
+        effects.keep(record)
+        self._remember(record)
+        if not record.accepted:
+            self._doubts[record.order_id] = _LONG_AGO
+        return effects
+
+    def expect_change(self, order_id: str, change: Change) -> Effects:
+        """A change of a known order that may have been done; nothing if it is known too."""
+        effects = Effects(look_up=True)
+        if not self.knows_change(order_id, change.revision):
+            effects = self.on_change(order_id, change)
+            effects.look_up = True
+        return effects
+
+    def adopting(self) -> list[str]:
+        """Orders whose reports are held back until IB's lists are complete."""
+        return [order_id for order_id, story in self._stories.items() if story.record.adopting]
+
+    def adopt(self, order_id: str, found: Foundling) -> Effects:
+        """IB's lists are complete: from now on the order is what its reports say; those that were held come next."""
+        effects = Effects()
+        story = self._stories[order_id]
+        record = story.record
+        record.adopting = False
+        record.filled_before = found.filled_before(combo=record.combo)
+        # That it works is told once more, and with it what had been filled before.
+        record.accepted = found.open is None and (record.accepted or bool(found.reports))
+        effects.keep(record)
+        self._settle(story)
         return effects
 
     def doubts(self) -> dict[str, float]:
@@ -225,23 +260,43 @@ class Ledger:
         self._settle(story)
         return effects
 
-    def on_cancel_asked(self, order_id: str, request_id: str | None) -> Effects:
-        """Somebody wants this order cancelled; `cancels_to_send` has it until its cancel has left."""
+    def unprotected(self) -> list[str]:
+        """Orders that may be at IB and that no automatic cancel must spare.
+
+        A leg whose parent has fills protects them, a parent with fills and a living leg would take that leg along,
+        and a leg whose parent lives is ended by IB together with it.
+        """
+        return [
+            order_id
+            for order_id, story in self._stories.items()
+            if not (story.record.ended or story.record.protect or story.record.cancel_asked or self._protects(story))
+        ]
+
+    def _protects(self, story: Story) -> bool:
+        if story.record.parent:
+            parent = self._find(order_id=story.record.parent)
+            return parent is not None and (parent.filled > 0 or not parent.record.ended)
+        return story.filled > 0 and any(leg.record.accepted for leg in self._living_legs(story.record.order_id))
+
+    def on_cancel_asked(self, order_id: str, request_id: str | None, why: str = "") -> Effects:
+        """Somebody wants this order cancelled; `cancels_to_send` has it until its cancel has left.
+
+        `why`: why orderfuse itself does.
+        """
         effects = Effects()
         story = self._find(order_id=order_id)
         if story is not None and story.record.ended == "cancelled":
             return effects  # That has been told, and is what was asked for.
         if story is None or story.record.ended:
-            why = f"the order was {story.record.ended}" if story else "the executor never had this order"
+            no = f"the order was {story.record.ended}" if story else "the executor does not know this order"
             strategy_id = story.record.strategy_id if story else ""
-            fact = CancelFailed(
-                order_id=order_id, strategy_id=strategy_id, request_id=request_id, ib_code=0, reason=why
-            )
+            fact = CancelFailed(order_id=order_id, strategy_id=strategy_id, request_id=request_id, ib_code=0, reason=no)
             effects.facts.append((fact, None))
             return effects
         record = story.record
         record.cancel_asked, record.cancel_sent = True, False
         record.cancel_request_id = request_id or record.cancel_request_id
+        record.cancel_why = why
         effects.keep(record)
         self._settle(story)
         return effects
@@ -277,11 +332,13 @@ class Ledger:
 
     def cancels_to_send(self) -> list[OrderRecord]:
         """Orders whose cancel was asked for and has not left yet."""
-        return [story.record for story in self._cancels.values()]
+        # One that was never heard of here has no number of IB's yet, until its lists tell.
+        return [story.record for story in self._cancels.values() if story.record.ib_order_id > 0]
 
     def unanswered(self) -> list[str]:
-        """Orders written to IB that it has not answered."""
-        return list(self._unanswered)
+        """What is written to IB and not answered: orders, and changes as `order_id~revision`."""
+        changes = [f"{order_id}~{self._stories[order_id].record.revision}" for order_id in self.changes()]
+        return [*self._unanswered, *changes]
 
     def window_used(self, now: float) -> int:
         """How many orders are written and unanswered, without those too old to hold up the line."""
@@ -303,8 +360,13 @@ class Ledger:
                 self._on_error(report, effects)
             case _:
                 story = self._whose(report)
-                if story and self._has_perm_id(story, report.perm_id, effects):
-                    story.heard_at = now
+                if story is None or story.record.adopting:
+                    effects.held.append((report, story.record.order_id if story else ""))
+                elif self._has_perm_id(story, report.perm_id, effects):
+                    self._learn_number(story, report, effects)
+                    if not isinstance(report, ExecutionReport):
+                        # An execution is listed all day, also of an order that is gone.
+                        story.heard_at = now
                     self._answered(story, effects)
                     before = story.record.ended
                     _tell_story(story, report, now, effects)
@@ -483,7 +545,8 @@ class Ledger:
     def _remember(self, record: OrderRecord) -> Story:
         story = Story(record)
         self._stories[record.order_id] = story
-        self._by_ib_id[record.ib_order_id] = record.order_id
+        if record.ib_order_id > 0:
+            self._by_ib_id[record.ib_order_id] = record.order_id
         if record.perm_id:
             self._by_perm[record.perm_id] = record.order_id
         for execution in self._history.find_executions(record.order_id):
@@ -523,6 +586,16 @@ class Ledger:
             ours = report.client_id == self._client_id and report.ib_order_id > 0
             story = self._find(ib_order_id=report.ib_order_id) if ours else None
         return story
+
+    def _learn_number(self, story: Story, report: OrderReport, effects: Effects) -> None:
+        """Learn IB's order id of an order that was found in its lists."""
+        record = story.record
+        told = report.ib_order_id if isinstance(report, OpenOrderReport | ExecutionReport) else 0
+        if record.ib_order_id <= 0 < told:
+            record.ib_order_id = told
+            self._by_ib_id[told] = record.order_id
+            effects.keep(record)
+            self._settle(story)
 
     def _has_perm_id(self, story: Story, perm_id: int, effects: Effects) -> bool:
         """Learn the permanent id, or refuse a report that carries another one."""

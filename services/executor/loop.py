@@ -23,12 +23,13 @@ from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode, encode
 from orderfuse.ibfields import InvalidFields
 from orderfuse.messages import Attached, Fenced, Invalid, Joined, NotPlaced, Place, ReplaceOrder, ToExecutor
 from orderfuse.settings import Settings
+from orderfuse.stopfile import StopFile
 from services.crash_points import reach
 from services.executor import session as dispatch
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import JournalError
-from services.executor.last_look import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, last_look
+from services.executor.last_look import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, last_look, stopped
 from services.executor.session import Session
 from services.executor.tasks import until_one_ends
 from services.gateway.ib_orders import CheckedOrder
@@ -63,12 +64,19 @@ class ExecutorLoop:
             journal_id=self._journal.journal_id,
             inbox_limit=settings.dispatch.window,
             first_nonce=secrets.randbits(48),
+            fences=self._journal.fences(),
         )
+        self._stop_file = StopFile(settings.home)
+        self._stopped = False
+        # The orders that outlived the breaker were cancelled; once for each time that it is lost.
+        self._cancelled_for_loss = False
+        # Until the breaker has said which orders it knows.
+        engine.may_adopt = False
         self._context: zmq.asyncio.Context | None = None
         self._dispatch: Any = None
         self._feedback: Any = None
         self._resend_from: int | None = None
-        self._feedback_first = 1
+        self._feedback_range = (1, 0)
         self._dropped = 0
         engine.on_feedback = self._send_feedback
         engine.on_change = self._tick
@@ -121,6 +129,8 @@ class ExecutorLoop:
     async def _keep_time(self) -> None:
         while True:
             self._tick()
+            self._look_for_stop()
+            self._look_for_loss()
             self._change_what_may()
             self._write_what_may()
             self._resend_some()
@@ -131,9 +141,29 @@ class ExecutorLoop:
             if not self._session.joined:
                 # What a breaker must know that is greeted now; a journal that cannot be read says so elsewhere.
                 with contextlib.suppress(JournalError):
-                    self._feedback_first, _ = self._journal.feedback_range()
+                    self._feedback_range = self._journal.feedback_range()
             gateway = self._engine.gateway_status()
-            self._perform(self._session.tick(self._clock(), gateway, self._feedback_first))
+            self._perform(self._session.tick(self._clock(), gateway, self._feedback_range))
+
+    def _look_for_stop(self) -> None:
+        """Say when the file STOP appears and when it has gone; each order looks for it again at its turn."""
+        stop = self._stop_file.look()
+        if stop is not None and not self._stopped:
+            logger.warning("stopped by {}: {}; no order leaves while it is there", self._stop_file.path, stop.reason)
+        elif stop is None and self._stopped:
+            logger.warning("{} has gone; the breaker says whether orders may leave", self._stop_file.path)
+        self._stopped = stop is not None
+
+    def _look_for_loss(self) -> None:
+        """Without a breaker for too long, cancel what nobody watches any more, if that is wished."""
+        settings = self._settings.executor
+        lost_for = self._session.breaker_lost_for(self._clock())
+        if lost_for == 0:
+            self._cancelled_for_loss = False
+        elif settings.on_breaker_loss == "cancel" and lost_for >= settings.on_breaker_loss_secs:
+            if not self._cancelled_for_loss:
+                self._engine.cancel_ours(f"no breaker for {settings.on_breaker_loss_secs:g} s")
+            self._cancelled_for_loss = True
 
     def _drop(self, why: str) -> None:
         self._dropped += 1
@@ -148,7 +178,7 @@ class ExecutorLoop:
         while inbox:
             waiting = inbox[0]
             place = waiting.place
-            match last_look(place, waiting.received_at, self._surroundings(place.order_id, 1 + len(place.attached))):
+            match last_look(place, waiting.received_at, self._surroundings(place, 1 + len(place.attached))):
                 case Wait():
                     return
                 case Refuse(fact):
@@ -171,7 +201,7 @@ class ExecutorLoop:
                 changes.popleft()
                 self._tell_of(message.order_id)
                 continue
-            match last_look(message, waiting.received_at, self._surroundings(None)):
+            match last_look(message, waiting.received_at, self._surroundings(message)):
                 case Wait():
                     return
                 case Refuse(fact):
@@ -182,21 +212,25 @@ class ExecutorLoop:
                     changes.popleft()
                     self._engine.replace(message, self._still_permitted(message))
 
-    def _surroundings(self, order_id: str | None, messages: int = 1) -> Surroundings:
+    def _surroundings(self, order: Place | ReplaceOrder, messages: int = 1) -> Surroundings:
         now = self._clock()
         engine, connection, session = self._engine, self._connection, self._session
         gateway = engine.gateway_status()
         return Surroundings(
             now=now,
-            fence=session.fence,
+            stopped=self._stop_file.look() is not None,
+            fence=session.fence_of(order.scope),
             lease_until=session.lease_until,
-            known=order_id is not None and engine.ledger.knows(order_id),
+            known=isinstance(order, Place) and self._is_known(order.order_id),
             usable=gateway.usable,
             detail=gateway.detail,
             window_free=engine.ledger.window_used(now) < self._settings.dispatch.window,
             buffer_empty=connection.buffer_empty,
             token_free=connection.pacer.free(now, count=messages),
         )
+
+    def _is_known(self, order_id: str) -> bool:
+        return self._engine.ledger.knows(order_id) or self._engine.was_listed(order_id)
 
     def _write(self, place: Place) -> None:
         try:
@@ -215,9 +249,11 @@ class ExecutorLoop:
             raise InvalidFields(f"the attached order {leg.order_id}: {error}") from None
 
     def _still_permitted(self, place: Place | ReplaceOrder) -> Callable[[], NotPlaced | None]:
-        """The disk may have taken longer than the lease lasts."""
+        """The disk may have taken longer than the lease lasts, and somebody may have said stop meanwhile."""
 
         def permit() -> NotPlaced | None:
+            if self._stop_file.look() is not None:
+                return stopped(place)
             late = self._clock() - self._session.lease_until
             if late < 0:
                 return None
@@ -251,7 +287,8 @@ class ExecutorLoop:
                     self._resend_from = after_seq if under_way is None else min(under_way, after_seq)
                     # At once, as far as it goes: what is told from now on need not be told twice.
                     self._resend_some()
-                case dispatch.AnswerWelcome(doubtful, fence):
+                case dispatch.AnswerWelcome(doubtful, fence, owed):
+                    self._engine.keep_only_cancel_all(owed)
                     self._answer_welcome(doubtful, fence)
                 case dispatch.AnswerFence(fence):
                     self._answer_fence(fence)
@@ -260,14 +297,39 @@ class ExecutorLoop:
                 case _:
                     self._change(effect)
 
-    def _change(self, effect: dispatch.CancelAtIB | dispatch.CancelAll | dispatch.SettleByHand) -> None:
+    def _change(self, effect: dispatch.Effect) -> None:
+        """What changes the journal, or what is at IB."""
         match effect:
+            case dispatch.KeepFence(scope, fence):
+                self._keep(lambda: self._journal.keep_fence(scope, fence))
+            case dispatch.NoteTaken(seq):
+                self._keep(lambda: self._journal.note_taken(seq))
+                self._engine.adopt_now()
+            case dispatch.RenameJournal():
+                self._keep(self._rename_journal)
+            case dispatch.LookUp(message):
+                self._engine.expect(message)
             case dispatch.CancelAtIB(order_id, request_id):
                 self._engine.cancel(order_id, request_id)
-            case dispatch.CancelAll(reason):
-                self._engine.cancel_all(reason)
+            case dispatch.CancelAll(message):
+                self._engine.cancel_all(message)
+            case dispatch.EndCancelAll(number):
+                self._engine.end_cancel_all(number)
             case dispatch.SettleByHand(order_id):
                 self._engine.settle(order_id)
+
+    @staticmethod
+    def _keep(write: Callable[[], None]) -> None:
+        """Write what is of use to the next process only: a disk that takes nothing must not stop a stop."""
+        try:
+            write()
+        except JournalError as error:
+            logger.error("{}", error)
+
+    def _rename_journal(self) -> None:
+        before = self._journal.journal_id
+        self._session.journal_id = self._journal.rename()
+        logger.warning("this journal is an old copy of {}: it is {} from now on", before, self._session.journal_id)
 
     def _answer_welcome(self, doubtful: list[str], fence: int) -> None:
         reach("executor.welcome.taken")

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol
 
 from orderfuse.messages import Fact, Outcome
 from services.executor.drift import LegFill
+from services.gateway.reports import OrderReport
 
 # How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process. `settled`: a
 # person said how, which the breaker knows; whatever IB says of it is news.
@@ -36,6 +37,10 @@ class OrderRecord:
         cancel_asked, cancel_sent: somebody wants it cancelled; the cancel has left for IB.
         legs: how many orders of a bracket were written behind this one, its parent.
         denied: IB has answered its cancel, over this connection, with having no such order.
+        protect: it protects a position, so that no automatic cancel takes it.
+        cancel_why: why orderfuse itself wants it cancelled; empty if a strategy or a person does.
+        adopting: IB's lists have to tell its story first; until then reports about it are held back.
+        filled_before: what was filled by executions that IB listed no more when the order was found there.
     """
 
     order_id: str
@@ -59,6 +64,10 @@ class OrderRecord:
     parent: str = ""
     legs: int = 0
     denied: bool = False
+    protect: bool = False
+    cancel_why: str = ""
+    adopting: bool = False
+    filled_before: float = 0.0
     revision: int = 0
     change: Change | None = None
 
@@ -107,6 +116,7 @@ class Effects:
 
     Attributes:
         look_up: IB must be asked for its open orders, executions and completed orders.
+        held: reports about an order whose story is not known here, and its id if that is.
         fills: what executions move positions by.
         notes: for the log.
     """
@@ -117,6 +127,7 @@ class Effects:
     fills: list[LegFill] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     look_up: bool = False
+    held: list[tuple[OrderReport, str]] = field(default_factory=list)
 
     def tell(self, record: OrderRecord, fact: Fact, outcome: Outcome | None = None) -> None:
         """A fact about an order, whose record has changed with it."""

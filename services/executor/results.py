@@ -9,6 +9,8 @@ from loguru import logger
 
 from orderfuse.messages import (
     Accepted,
+    Adopted,
+    AllCancelled,
     CancelFailed,
     Cancelled,
     Commission,
@@ -79,7 +81,7 @@ def status_of(fact: Fact) -> Status:
 def log_fact(fact: Fact, outcome: Outcome | None) -> None:  # noqa: C901 - a table of one row for each kind
     """One line for each fact that matters to a person."""
     match fact:
-        case Written() | Working():
+        case Written() | Working() | Adopted() | AllCancelled():
             return
         case Tripped():
             said = f"IB said {fact.ib_code}: {fact.reason}" if fact.ib_code else fact.reason
@@ -109,7 +111,5 @@ def log_fact(fact: Fact, outcome: Outcome | None) -> None:  # noqa: C901 - a tab
             logger.warning("{}: not changed: {} {}; it is as it was", fact.order_id, fact.ib_code or "", fact.reason)
         case Expired():
             logger.info("{}: {} ms old at its turn, not sent", fact.order_id, fact.age_ms)
-        case Unknown():
-            logger.warning(
-                "{}: unknown what became of it at IB; it is being looked up, do not send it again", fact.order_id
-            )
+        case Unknown(reason=reason):
+            logger.warning("{}: unknown what became of it at IB: {}; do not send it again", fact.order_id, reason)

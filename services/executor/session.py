@@ -11,10 +11,13 @@ from typing import assert_never
 
 from orderfuse.messages import (
     CancelOrder,
+    EndGlobalCancel,
+    Expect,
     Fence,
     FromExecutor,
     GatewayStatus,
     GlobalCancel,
+    Goodbye,
     Hello,
     Lease,
     LeaseRequest,
@@ -37,6 +40,7 @@ MAX_REQUESTS_OUT = 100
 # The breaker names in each lease what feedback it has; what it lacks for so long was lost on the way.
 RESEND_AFTER_SECS = 1.0
 NO_FENCE = -1
+SYSTEM = "system"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +74,14 @@ class Resend:
 
 @dataclass(frozen=True, slots=True)
 class AnswerWelcome:
-    """Answer `Joined` with those of these orders that the journal knows."""
+    """Answer `Joined` with those of these orders that the journal knows.
+
+    `owed`: the global cancel that the breaker still wants; any other is dropped.
+    """
 
     doubtful: list[str]
     fence: int
+    owed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,26 @@ class AnswerFence:
     """Answer `Fenced` with what is written and unanswered."""
 
     fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFence:
+    """Journal that this value was taken for this scope; of `system` it takes the place of all others."""
+
+    scope: str
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoteTaken:
+    """The breaker has journaled the feedback up to this number."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class RenameJournal:
+    """The journal is an old copy: give it an id of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +121,23 @@ class CancelAtIB:
 
 @dataclass(frozen=True, slots=True)
 class CancelAll:
-    """Cancel everything at IB."""
+    """Cancel everything at IB, until nothing of it is listed or the time (wall clock) is up."""
 
-    reason: str
+    message: GlobalCancel
+
+
+@dataclass(frozen=True, slots=True)
+class EndCancelAll:
+    """The global cancel with this number is not wanted any more."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """IB may have this order, of which the journal knows nothing."""
+
+    message: Expect
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +155,21 @@ class Note:
 
 
 Effect = (
-    Send | Tell | RefuseReplace | Resend | AnswerWelcome | AnswerFence | CancelAtIB | CancelAll | SettleByHand | Note
+    Send
+    | Tell
+    | RefuseReplace
+    | Resend
+    | AnswerWelcome
+    | AnswerFence
+    | KeepFence
+    | NoteTaken
+    | RenameJournal
+    | CancelAtIB
+    | CancelAll
+    | EndCancelAll
+    | LookUp
+    | SettleByHand
+    | Note
 )
 
 
@@ -142,15 +198,20 @@ class Session:
         journal_id: its journal.
         inbox_limit: orders that may wait for their turn; more are refused.
         first_nonce: anything that an earlier process did not use.
+        fences: the highest value of the fence that the journal has taken, of each scope.
     """
 
     executor_id: str
     journal_id: str
     inbox_limit: int
     first_nonce: int
-    fence: int = NO_FENCE
+    fences: dict[str, int] = field(default_factory=dict)
     lease_until: float = 0.0
+    # When the last lease of this process ends or ended, also once it was given up; None before the first.
+    last_lease_end: float | None = None
     joined: bool = False
+    # The breaker has said goodbye: that it is away is no loss of it.
+    breaker_ended: bool = False
     inbox: deque[Waiting] = field(default_factory=deque)
     changes: deque[WaitingChange] = field(default_factory=deque)
     _nonce: int = 0
@@ -163,8 +224,21 @@ class Session:
     _feedback_sent_at: float = 0.0
     _refused_told: str = ""
 
-    def tick(self, now: float, gateway: GatewayStatus, feedback_first: int) -> list[Effect]:
-        """Let time pass: say hello until welcome, then ask for the lease."""
+    def fence_of(self, scope: str) -> int:
+        """What an order of this scope must carry; without a fence taken, nothing that any order has."""
+        return max(self.fences.get(SYSTEM, NO_FENCE), self.fences.get(scope, NO_FENCE))
+
+    def breaker_lost_for(self, now: float) -> float:
+        """How long there has been no lease although nobody said goodbye; 0 where one runs, or there never was one."""
+        if self.last_lease_end is None or self.breaker_ended:
+            return 0.0
+        return max(0.0, now - self.last_lease_end)
+
+    def tick(self, now: float, gateway: GatewayStatus, feedback: tuple[int, int]) -> list[Effect]:
+        """Let time pass: say hello until welcome, then ask for the lease.
+
+        `feedback`: the first number that the journal still has, and the last.
+        """
         effects: list[Effect] = []
         if self.joined and now - self._answered_at > SILENCE_SECS:
             self.joined = False
@@ -176,7 +250,9 @@ class Session:
                     executor_id=self.executor_id,
                     journal_id=self.journal_id,
                     gateway=gateway,
-                    feedback_first=feedback_first,
+                    feedback_first=feedback[0],
+                    feedback_last=feedback[1],
+                    fences=dict(self.fences),
                 )
                 effects.append(Send(hello))
         elif now - self._asked_at >= LEASE_EVERY_SECS or gateway != self._told_status:
@@ -188,24 +264,30 @@ class Session:
         match message:
             case Welcome():
                 return self._on_welcome(message, now)
-            case NotWelcome(reason=reason):
-                return self._on_not_welcome(reason)
+            case NotWelcome():
+                return self._on_not_welcome(message)
             case Lease():
                 return self._on_lease(message, now)
-            case Fence(fence=fence):
-                return [*self._raise_fence(fence), AnswerFence(self.fence)]
+            case Fence(fence=fence, scope=scope):
+                return [*self._raise_fence(fence, scope), AnswerFence(self.fence_of(scope))]
             case Place():
                 return self._on_place(message, now)
             case ReplaceOrder():
                 return self._on_replace(message, now)
             case CancelOrder(order_id=order_id, request_id=request_id):
                 return self._on_cancel(order_id, request_id)
-            case GlobalCancel(reason=reason):
-                return [CancelAll(reason)]
+            case GlobalCancel():
+                return [CancelAll(message)]
+            case EndGlobalCancel(number=number):
+                return [EndCancelAll(number)]
+            case Expect():
+                return [LookUp(message)]
             case Settle(order_id=order_id):
                 return [SettleByHand(order_id)]
             case ResendFeedback(after_seq=after_seq):
                 return [Resend(after_seq)]
+            case Goodbye():
+                return self._on_goodbye()
             case _:
                 assert_never(message)
 
@@ -223,14 +305,20 @@ class Session:
         self.lease_until = 0.0
         self._asked_at = float("-inf")
         effects = self._refuse_inbox("fenced", "the breaker has just taken this executor in")
-        effects += self._raise_fence(message.fence)
-        effects.append(Note(f"the breaker took this executor in, fence {self.fence}"))
+        effects += self._raise_fence(message.fence, SYSTEM)
+        effects.append(Note(f"the breaker took this executor in, fence {message.fence}"))
         effects.append(Resend(message.feedback_after))
-        effects.append(AnswerWelcome(message.doubtful, self.fence))
+        effects.append(AnswerWelcome(message.doubtful, message.fence, message.owed))
         return effects
 
-    def _on_not_welcome(self, reason: str) -> list[Effect]:
-        effects: list[Effect] = []
+    def _on_goodbye(self) -> list[Effect]:
+        self.joined, self.breaker_ended = False, True
+        self.lease_until = 0.0
+        return [Note("the breaker ends"), *self._refuse_inbox("lease", "the breaker ends")]
+
+    def _on_not_welcome(self, message: NotWelcome) -> list[Effect]:
+        reason = message.reason
+        effects: list[Effect] = [RenameJournal()] if message.rename else []
         if self.joined or reason != self._refused_told:
             effects.append(Note(f"the breaker does not take this executor: {reason}"))
         self.joined = False
@@ -243,12 +331,12 @@ class Session:
         if asked_at is None or not self.joined:
             return []
         self._answered_at = now
-        effects: list[Effect] = []
-        if message.fence > self.fence:
-            # Its own message was lost; the lease says as much.
-            effects = [*self._raise_fence(message.fence), AnswerFence(message.fence)]
-        elif message.fence == self.fence:
-            self.lease_until = max(self.lease_until, asked_at + message.lease_ms / 1000)
+        if message.fence > max(self.fences.values(), default=NO_FENCE):
+            # Its own message was lost, and nobody says whose fence it was: a welcome raises all.
+            return self._greet_anew("a fence of the breaker was lost on the way")
+        self.lease_until = max(self.lease_until, asked_at + message.lease_ms / 1000)
+        self.last_lease_end, self.breaker_ended = self.lease_until, False
+        effects: list[Effect] = [NoteTaken(message.feedback_taken)]
         overdue = now - self._feedback_sent_at >= RESEND_AFTER_SECS
         if message.feedback_taken < self._feedback_sent and overdue:
             self._feedback_sent_at = now
@@ -284,20 +372,32 @@ class Session:
         ]
         return [*refused, CancelAtIB(order_id, request_id)]
 
-    def _raise_fence(self, fence: int) -> list[Effect]:
-        if fence == self.fence:
-            return []
-        if fence < self.fence:
-            return [Note(f"the breaker's fence went back from {self.fence} to {fence}: its orders are refused")]
-        self.fence = fence
-        return self._refuse_inbox("fenced", f"the fence is {fence} now")
+    def _greet_anew(self, why: str) -> list[Effect]:
+        self.joined = False
+        self.lease_until = 0.0
+        return [Note(f"{why}; the breaker is greeted anew"), *self._refuse_inbox("fenced", why)]
 
-    def _refuse_inbox(self, code: str, reason: str) -> list[Effect]:
-        refused: list[Effect] = [_refuse(waiting.place, code, reason) for waiting in self.inbox]
-        refused += [RefuseReplace(waiting.message, reason) for waiting in self.changes]
-        self.inbox.clear()
-        self.changes.clear()
-        return refused
+    def _raise_fence(self, fence: int, scope: str) -> list[Effect]:
+        before = self.fence_of(scope)
+        if fence == before:
+            return []
+        if fence < before:
+            return [Note(f"the breaker's fence of {scope} went back from {before} to {fence}: its orders are refused")]
+        if scope == SYSTEM:
+            self.fences.clear()
+        self.fences[scope] = fence
+        return [*self._refuse_inbox("fenced", f"the fence of {scope} is {fence} now", scope), KeepFence(scope, fence)]
+
+    def _refuse_inbox(self, code: str, reason: str, scope: str = SYSTEM) -> list[Effect]:
+        """Refuse what waits, of a scope; `system` is all of it."""
+        orders = [waiting for waiting in self.inbox if scope in (SYSTEM, waiting.place.scope)]
+        changes = [waiting for waiting in self.changes if scope in (SYSTEM, waiting.message.scope)]
+        for order in orders:
+            self.inbox.remove(order)
+        for change in changes:
+            self.changes.remove(change)
+        refused: list[Effect] = [_refuse(order.place, code, reason) for order in orders]
+        return refused + [RefuseReplace(change.message, reason) for change in changes]
 
     def _lease_request(self, now: float, gateway: GatewayStatus) -> LeaseRequest:
         self._nonce += 1

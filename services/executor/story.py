@@ -75,8 +75,12 @@ class Story:
 
     @property
     def filled(self) -> float:
-        """The quantity filled, counted from the executions."""
-        return round(sum(e.shares for e in self.executions.values() if e.counts), DECIMALS)
+        """The quantity filled, counted from the executions, and what was filled before the order was found at IB."""
+        return round(self.record.filled_before + self._executed, DECIMALS)
+
+    @property
+    def _executed(self) -> float:
+        return sum(e.shares for e in self.executions.values() if e.counts)
 
     @property
     def remaining(self) -> float:
@@ -85,9 +89,9 @@ class Story:
 
     @property
     def avg_price(self) -> float:
-        """The average price of what is filled, 0 without a fill."""
+        """The average price of the executions that are known, 0 without any."""
         paid = sum(e.shares * e.price for e in self.executions.values() if e.counts)
-        return round(paid / self.filled, DECIMALS) if self.filled else 0.0
+        return round(paid / self._executed, DECIMALS) if self._executed else 0.0
 
     @property
     def cancel_wanted(self) -> bool:
@@ -147,6 +151,8 @@ class Story:
         before = self.executions.get(base)
         if before and revision <= split_exec_id(before.exec_id)[1]:
             return
+        # Unknown or not, it has just traded; if IB's lists lack it once more, that is said once more.
+        self.doubtful = False
         counts = not self.record.combo or report.sec_type == "BAG"
         execution = Execution(report.exec_id, self.record.order_id, report.shares, report.price, counts)
         self.executions[base] = execution
@@ -230,7 +236,8 @@ class Story:
                 effects.look_up = True
                 if not record.ended and not self.doubtful:
                     self.doubtful = True
-                    effects.tell(record, Unknown(**self._ids), self._failure(verdict.outcome))
+                    said = f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
+                    effects.tell(record, Unknown(**self._ids, reason=said), self._failure(verdict.outcome))
             case _:
                 pass
         return verdict
@@ -263,11 +270,11 @@ class Story:
         if self.doubtful:
             return
         self.doubtful = True
-        why = "lists it no longer; it may have ended on an earlier day"
+        why = "IB lists it no longer; it may have ended on an earlier day"
         if self.record.status == "Filled":
-            why = f"calls it Filled, but lists no execution of {self.remaining:g} of it"
-        effects.notes.append(f"{self.record.order_id}: IB had it and {why}. Look it up in TWS")
-        effects.tell(self.record, Unknown(**self._ids))
+            why = f"IB says it is filled and lists no execution of {self.remaining:g} of it"
+        effects.notes.append(f"{self.record.order_id}: {why}. Look it up in TWS")
+        effects.tell(self.record, Unknown(**self._ids, reason=why))
 
     def poll(self, now: float, effects: Effects) -> None:
         """Let due time pass."""
@@ -348,7 +355,13 @@ class Story:
         if record.accepted:
             return
         record.accepted = True
-        fact = Accepted(**self._ids, ib_order_id=record.ib_order_id, perm_id=record.perm_id, status=status)
+        fact = Accepted(
+            **self._ids,
+            ib_order_id=record.ib_order_id,
+            perm_id=record.perm_id,
+            status=status,
+            filled_before=record.filled_before or None,
+        )
         effects.tell(record, fact)
 
     def _reject(self, code: int, text: str, outcome: Outcome | None, effects: Effects) -> None:
@@ -368,7 +381,9 @@ class Story:
             outcome = None if record.counted == "failure" else "failure"
             record.counted = "failure"
         over = f"the bracket of {record.parent}" if record.parent else record.tif
-        why = "as asked" if asked else f"{over} is over" if by_itself else "nobody here asked for it"
+        why = f"{over} is over" if by_itself else "nobody here asked for it"
+        if asked:
+            why = record.cancel_why or "as asked"
         fact = Cancelled(
             **self._ids,
             filled=self.filled,

@@ -48,6 +48,8 @@ _EXEC_TIME_FIELD = 15
 _ORDER_REF_FIELD = {5: 23, 11: 26, 101: 22}
 # The messages whose loss could hide what became of an order; others are only logged.
 ORDER_MESSAGES = frozenset({3, 4, 5, 9, 11, 15, 53, 55, 59, 101, 102})
+# What names a contract to a person.
+_NAMED = ("secType", "symbol", "exchange", "currency", "conId", "lastTradeDateOrContractMonth", "strike", "right")
 # IB's way to say that it has no number.
 _UNSET = 1.7976931348623157e308
 
@@ -268,7 +270,7 @@ class _Ears:
     ) -> None:
         self._sink(StatusReport(order_id, status, filled, remaining, perm_id, client_id, why_held))
 
-    def openOrder(self, order_id: int, _contract: Any, order: Any, state: Any) -> None:  # noqa: N802
+    def openOrder(self, order_id: int, contract: Any, order: Any, state: Any) -> None:  # noqa: N802
         self._sink(
             OpenOrderReport(
                 ib_order_id=int(order_id),
@@ -280,6 +282,9 @@ class _Ears:
                 quantity=order.totalQuantity,
                 warning=state.warningText,
                 terms={name: getattr(order, name) for name in TERMS},
+                contract={name: getattr(contract, name) for name in _NAMED if getattr(contract, name)},
+                action=order.action,
+                order_type=order.orderType,
             )
         )
 

@@ -31,6 +31,7 @@ class CheckedOrder:
     strategy_id: str
     contract: dict[str, Any]
     order: dict[str, Any]
+    protect: bool = False
 
     @property
     def quantity(self) -> float:
@@ -64,7 +65,8 @@ def check(order: Submit | Place | ReplaceOrder, account: str, allow: frozenset[s
         # Opened by `executor.allow_order_fields` or not: one executor trades one account.
         raise InvalidFields(f"order.account is {fields['account']!r}, this executor trades {account!r}")
     _refuse_unsent(contract, fields)
-    return CheckedOrder(order.order_id, order.strategy_id, contract, fields)
+    protect = not isinstance(order, ReplaceOrder) and order.protect
+    return CheckedOrder(order.order_id, order.strategy_id, contract, fields, protect)
 
 
 def build_contract(fields: _Fields) -> Any:

@@ -37,6 +37,10 @@ class OpenOrderReport:
     warning: str = ""
     # Those by which a change can be seen (`orderfuse.ibfields.TERMS`).
     terms: Mapping[str, Any] = field(default_factory=dict)
+    # What it is, with IB's field names, for whoever does not know it.
+    contract: Mapping[str, Any] = field(default_factory=dict)
+    action: str = ""
+    order_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,10 @@ Scope = Annotated[str, Meta(max_length=41, pattern=r"^(system|strategy:[A-Za-z0-
 
 ConditionName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*\Z")]
 
+# Whose orders nobody here may submit: a person's own (`operator`), and those found at IB that no journal knows.
+OPERATOR, ADOPTED = "operator", "adopted"
+RESERVED_STRATEGIES = frozenset({OPERATOR, ADOPTED})
+
 # Of a circuit's state; and how many were executed at which price, as a person says who settles an order.
 Generation = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Shares = Annotated[float, Meta(gt=0, le=1e15)]
@@ -212,11 +216,14 @@ class Accepted(OrderEvent, frozen=True, kw_only=True, tag="accepted"):
         ib_order_id: IB's number of it in the API.
         perm_id: IB's number of it for good; 0 while IB has not said it.
         status: IB's word for how it stands, such as `PreSubmitted` or `Submitted`.
+        filled_before: of an order that was found at IB after a journal was lost: what had been filled of it by
+            executions that IB lists no more, so that they are never told one by one; else None.
     """
 
     ib_order_id: int
     perm_id: int
     status: str
+    filled_before: float | None = None
 
 
 class Filled(OrderEvent, frozen=True, kw_only=True, tag="filled"):
@@ -348,7 +355,9 @@ class ReplaceFailed(OrderEvent, frozen=True, kw_only=True, tag="replace_failed")
 
 
 class Unknown(OrderEvent, frozen=True, kw_only=True, tag="unknown"):
-    """No answer from IB in time: nobody knows yet whether IB has it; being reconciled."""
+    """Nobody knows whether IB has it, or how it ended; it is being looked up. `reason`: how it came to that."""
+
+    reason: str = ""
 
 
 class NotPlaced(OrderEvent, frozen=True, kw_only=True, tag="not_placed"):
@@ -531,7 +540,24 @@ class ResolveRequest(Request, frozen=True, kw_only=True, tag="resolve"):
     who: Who = ""
 
 
-AnyRequest = StatusRequest | TripRequest | ResetRequest | OrdersRequest | EventsRequest | ReportRequest | ResolveRequest
+class CancelRequest(Request, frozen=True, kw_only=True, tag="cancel"):
+    """A person wants this order gone, whoever's it is."""
+
+    order_id: OrderId
+    reason: Reason
+    who: Who = ""
+
+
+AnyRequest = (
+    StatusRequest
+    | TripRequest
+    | ResetRequest
+    | OrdersRequest
+    | EventsRequest
+    | ReportRequest
+    | ResolveRequest
+    | CancelRequest
+)
 
 
 # -- dispatch: breaker <-> executor -----------------------------------------------------------------------
@@ -574,23 +600,33 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     gateway: GatewayStatus
     # The oldest feedback that the journal still has; what came before can't be sent again.
     feedback_first: int = 1
+    # The number of its newest feedback. Below what the breaker has taken, the journal is an old copy.
+    feedback_last: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    # The highest fence of each scope that the journal has taken: what the breaker itself may have forgotten.
+    fences: dict[str, int] = {}
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The breaker takes this executor. `doubtful`: orders handed over that IB has not answered.
 
     The executor takes the fence, sends feedback again from behind `feedback_after`, and answers `Joined`.
+    `owed`: the number of the global cancel that is still to be carried out, 0 for none; any other has ended.
     """
 
     fence: int
     doubtful: list[str]
     feedback_after: int
+    owed: int = 0
 
 
 class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):
-    """The breaker has an executor that lives, or asks this one to say hello first."""
+    """The breaker has an executor that lives, or asks this one to say hello first.
+
+    `rename`: the executor's journal is an old copy of one that told more; it needs an id of its own.
+    """
 
     reason: str
+    rename: bool = False
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):
@@ -614,7 +650,10 @@ class LeaseRequest(Message, frozen=True, kw_only=True, tag="lease_request"):
 
 
 class Lease(Message, frozen=True, kw_only=True, tag="lease"):
-    """Leave to place orders for `lease_ms` from the request with this nonce. `feedback_taken`: journaled here."""
+    """Leave to place orders for `lease_ms` from the request with this nonce. `feedback_taken`: journaled here.
+
+    `fence`: the highest number of any scope.
+    """
 
     nonce: int
     fence: int
@@ -623,13 +662,20 @@ class Lease(Message, frozen=True, kw_only=True, tag="lease"):
 
 
 class Fence(Message, frozen=True, kw_only=True, tag="fence"):
-    """From now on only orders that carry this fence may be written."""
+    """From now on an order of this scope may be written only if it carries this fence, or a later one.
+
+    Of `system`: any order. The numbers grow over all scopes.
+    """
 
     fence: int
+    scope: str = "system"
 
 
 class Fenced(Message, frozen=True, kw_only=True, tag="fenced"):
-    """The fence holds. `written`: orders written to IB and not answered by it yet."""
+    """The fence holds, and with it all lower ones.
+
+    `written`: what is written to IB and not answered by it yet; of an order its id, of a change `order_id~revision`.
+    """
 
     executor_id: str
     fence: int
@@ -678,9 +724,55 @@ class CancelOrder(Message, frozen=True, kw_only=True, tag="cancel_order"):
 
 
 class GlobalCancel(Message, frozen=True, kw_only=True, tag="global_cancel"):
-    """Cancel every order of the account, manual ones too (`reqGlobalCancel`)."""
+    """Cancel every order of the account, manual ones too (`reqGlobalCancel`).
+
+    It is owed until IB lists none of the orders that it listed then, at most until `until_ns` (wall clock).
+    `number` is its own: told again it is the same one.
+    """
 
     reason: str
+    number: int
+    until_ns: int
+
+
+class EndGlobalCancel(Message, frozen=True, kw_only=True, tag="end_global_cancel"):
+    """The global cancel with this number is owed no more: whatever it has not reached works on."""
+
+    number: int
+
+
+class ExpectedChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A replace that may have been done."""
+
+    request_id: str
+    revision: int
+    terms: dict[str, Any]
+
+
+class Expect(Message, frozen=True, kw_only=True, tag="expect"):
+    """IB may have this order: it was handed to an executor whose journal was another one. Look it up.
+
+    An executor that knows the order ignores this. `accepted`: IB has said that it has it.
+    """
+
+    order_id: str
+    strategy_id: str
+    ib_order_id: int
+    perm_id: int
+    quantity: float
+    tif: str
+    combo: bool
+    protect: bool
+    placed_ns: int
+    accepted: bool
+    parent: str
+    legs: int
+    # A replace that has no answer: its request, its revision, and what can be seen of it in IB's list.
+    change: ExpectedChange | None = None
+
+
+class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
+    """The breaker ends because somebody told it to; it is not lost."""
 
 
 class Settle(Message, frozen=True, kw_only=True, tag="settle"):
@@ -696,7 +788,19 @@ class ResendFeedback(Message, frozen=True, kw_only=True, tag="resend_feedback"):
 
 
 ToExecutor = (
-    Welcome | NotWelcome | Lease | Fence | Place | ReplaceOrder | CancelOrder | GlobalCancel | Settle | ResendFeedback
+    Welcome
+    | NotWelcome
+    | Lease
+    | Fence
+    | Place
+    | ReplaceOrder
+    | CancelOrder
+    | GlobalCancel
+    | EndGlobalCancel
+    | Expect
+    | Settle
+    | ResendFeedback
+    | Goodbye
 )
 FromExecutor = Hello | Joined | LeaseRequest | Fenced
 
@@ -723,11 +827,31 @@ class Tripped(Message, frozen=True, kw_only=True, tag="tripped"):
     reason: str
 
 
+class Adopted(OrderEvent, frozen=True, kw_only=True, tag="adopted"):
+    """IB has this order of ours, and the executor's journal did not know it. Not published: what it is for IB.
+
+    `contract` and `order`: as far as IB's list tells, with IB's field names.
+    """
+
+    ib_order_id: int
+    perm_id: int
+    contract: dict[str, Any]
+    order: dict[str, Any]
+
+
+class AllCancelled(Message, frozen=True, kw_only=True, tag="all_cancelled"):
+    """IB lists none of the orders any more that it listed when this global cancel was sent."""
+
+    number: int
+
+
 Outcome = Literal["success", "failure", "malformed", "neutral"]
 Fact = (
     Written
     | Working
+    | Adopted
     | Tripped
+    | AllCancelled
     | Expired
     | Invalid
     | NotPlaced

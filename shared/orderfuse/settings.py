@@ -81,6 +81,13 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="order fields that are refused unless named here, such as faGroup"),
     ] = ()
+    on_breaker_loss: Annotated[
+        Literal["keep", "cancel"],
+        Meta(description="working orders when the breaker is lost: keep them, or cancel those that protect nothing"),
+    ] = "keep"
+    on_breaker_loss_secs: Annotated[
+        int, Meta(ge=1, le=3600, description="seconds without a breaker until its orders are cancelled")
+    ] = 30
 
 
 class IbSettings(msgspec.Struct, frozen=True, kw_only=True):

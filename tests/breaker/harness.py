@@ -18,6 +18,7 @@ from orderfuse.messages import (
     Cancel,
     CancelFailed,
     Cancelled,
+    CancelRequest,
     Expired,
     Feedback,
     Fence,
@@ -47,8 +48,9 @@ from orderfuse.messages import (
     Written,
 )
 from orderfuse.settings import BreakerSettings, DispatchSettings, ExecutorSettings, Settings
-from services.breaker.batch import AnsweredRequest
+from services.breaker.batch import AnsweredRequest, KeptHeartbeat
 from services.breaker.orders import OrderRecord
+from services.breaker.owed import OwedCancel
 from services.breaker.stage import Saved, Stage
 from tests.clocks import ManualClock
 
@@ -60,6 +62,7 @@ OPS = {
     "reset": ResetRequest,
     "report": ReportRequest,
     "resolve": ResolveRequest,
+    "cancel": CancelRequest,
 }
 STOCK = {"secType": "STK", "symbol": "SPY", "exchange": "SMART", "currency": "USD"}
 BUY = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 10.5}
@@ -81,6 +84,7 @@ class MemoryHistory:
         self.circuits, self.records, self.requests, self.cancels = {}, {}, {}, {}
         self.feedback_taken, self.seqs, self.events, self.decisions = {}, {}, {}, []
         self.fence = 0
+        self.executions, self.heartbeats, self.owed = set(), {}, None
 
     def save(self, batch):
         for scope, snapshot in batch.circuits.items():
@@ -92,6 +96,10 @@ class MemoryHistory:
         self.cancels.update(batch.remembered_cancels)
         self.feedback_taken.update(batch.feedback_taken)
         self.decisions.extend(batch.decisions)
+        self.executions |= batch.executions
+        for strategy_id, kept in batch.heartbeats.items():
+            self.heartbeats[strategy_id] = None if kept is None else msgspec.json.encode(kept)
+        self.owed = self.owed if batch.owed is None else msgspec.json.encode(batch.owed)
         self.fence = batch.fence if batch.fence is not None else self.fence
         for item in batch.publications:
             if item.journaled:
@@ -106,6 +114,9 @@ class MemoryHistory:
         blob = self.requests.get(request_id)
         return None if blob is None else msgspec.json.decode(blob, type=AnsweredRequest)
 
+    def knows_execution(self, order_id, kind, exec_id):
+        return (order_id, kind, exec_id) in self.executions
+
     def saved(self):
         """What a new process finds. The clock of the test goes on, so monotonic times stay as they are."""
         records = [self.find_order(order_id) for order_id in self.records]
@@ -116,6 +127,12 @@ class MemoryHistory:
             feedback_taken=dict(self.feedback_taken),
             remembered_cancels={key: until for key, until in self.cancels.items() if until is not None},
             seqs=dict(self.seqs),
+            heartbeats={
+                name: msgspec.json.decode(kept, type=KeptHeartbeat)
+                for name, kept in self.heartbeats.items()
+                if kept is not None
+            },
+            owed=None if self.owed is None else msgspec.json.decode(self.owed, type=OwedCancel),
         )
 
 
@@ -285,7 +302,12 @@ class Executor:
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
         self.usable, self.planned, self.is_in = True, False, False
         self.connected, self.silent, self.drift = True, False, ()
-        self.seq, self.nonce = 0, 0
+        before = getattr(rig, "executor", None)
+        # A process that reads the same journal goes on numbering.
+        self.seq = before.seq if before is not None and before.journal_id == journal_id else 0
+        self.nonce = 0
+        # What its journal has taken; a test says so, where it matters.
+        self.fences = {}
         self.in_doubt = []
         self.sent = {}
 
@@ -309,7 +331,8 @@ class Executor:
 
     def hello(self, **fields):
         self.is_in = False
-        self.say(Hello(executor_id=self.executor_id, journal_id=self.journal_id, gateway=self.gateway(), **fields))
+        hello = {"feedback_last": self.seq, "fences": self.fences, **fields}
+        self.say(Hello(executor_id=self.executor_id, journal_id=self.journal_id, gateway=self.gateway(), **hello))
         return self.answers()
 
     def answers(self):

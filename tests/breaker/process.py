@@ -216,7 +216,8 @@ class RawExecutor:
             if time.monotonic() >= next_word:
                 next_word = time.monotonic() + 0.1
                 nonce += 1
-                word = {"kind": "lease_request", "nonce": nonce} if joined else {"kind": "hello"}
+                hello = {"kind": "hello", "feedback_last": 2**62}
+                word = {"kind": "lease_request", "nonce": nonce} if joined else hello
                 self._say(gateway=GATEWAY, journal_id=self.journal_id, **word)
             if not self._dispatch.poll(20):
                 continue

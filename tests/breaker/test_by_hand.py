@@ -84,15 +84,16 @@ def test_without_an_executor_the_reply_comes_at_once():
     assert (reply["ok"], reply["fenced"], reply["written"]) == (True, False, [])
 
 
-def test_several_trips_are_answered_by_the_last_fence():
+def test_each_trip_is_answered_when_its_own_fence_is_confirmed_or_a_later_one():
     r = trading()
     r.ask("trip", envelope="one", reason="stop")
     r.ask("trip", envelope="two", reason="stop", scope="strategy:alpha")
-    first, second = r.sent(Fence)[-2:]
+    r.ask("trip", envelope="three", reason="stop", scope="strategy:beta")
+    first, _, third = r.sent(Fence)[-3:]
     r.executor.fenced(first.fence)
-    assert r.replies == {}
-    r.executor.fenced(second.fence)
-    assert r.replies["one"]["fenced"] is r.replies["two"]["fenced"] is True
+    assert (r.replies["one"]["fenced"], "two" in r.replies) == (True, False)
+    r.executor.fenced(third.fence)
+    assert r.replies["two"]["fenced"] is r.replies["three"]["fenced"] is True
 
 
 def test_a_trip_while_open_latches_takes_the_reason_and_raises_the_fence_without_a_transition():
@@ -196,13 +197,15 @@ def test_cancels_of_a_trip_without_an_executor_go_first_when_it_is_back():
     r.wait(3.5, leases=False)
     reply = r.ask("trip", reason="stop", cancel="all")
     assert sorted(reply["cancelling"]) == ["a-out", "a-stop", "a-working", "b-working"]
-    assert "not cancelled" in reply["warning"], "nobody will cancel manual orders later"
+    assert "owed" in reply["note"]
+    assert "warning" not in reply, "the latch is on the disk"
     assert cancelled(r) == []
     r.executor = Executor(r, executor_id="exec-2", peer=b"peer-2")
     r.executor.hello()
     assert cancelled(r) == []
     r.executor.joined(known=["a-out"])
     assert cancelled(r) == ["a-out", "a-stop", "a-working", "b-working"]
+    assert len(r.sent(GlobalCancel)) == 1
 
 
 def test_a_trip_says_that_it_cancels_only_what_is_of_its_scope():

@@ -7,7 +7,8 @@ import pytest
 
 from orderfuse.codec import decode
 from orderfuse.messages import Accepted, Feedback, Filled
-from services.executor.journal import KEEP_FEEDBACK_NS, Journal, JournalError, JournalMismatch
+from services.executor.global_cancel import OwedCancel
+from services.executor.journal import KEEP_FEEDBACK_NS, MARK_TAKEN_NS, Journal, JournalError, JournalMismatch
 from services.executor.records import Effects, Execution, OrderRecord
 
 PATH = "executor.sqlite"
@@ -85,11 +86,12 @@ def test_feedback_is_numbered_without_a_gap_and_its_bytes_say_so(tmp_path: Path)
     journal.close()
 
 
-def test_feedback_older_than_a_week_goes_and_its_numbers_are_not_given_again(tmp_path: Path) -> None:
+def test_feedback_goes_a_week_after_it_was_taken_and_its_numbers_are_not_given_again(tmp_path: Path) -> None:
     wall = Wall()
     journal = Journal(tmp_path / PATH, 7, wall_ns=wall)
     assert journal.feedback_range() == (1, 0)
     journal.commit(facts("o-1", "o-2"))
+    journal.note_taken(2)
     wall.ns += KEEP_FEEDBACK_NS
     journal.prune()
     assert journal.feedback_range() == (1, 2)
@@ -98,6 +100,89 @@ def test_feedback_older_than_a_week_goes_and_its_numbers_are_not_given_again(tmp
     assert journal.feedback_range() == (3, 2)
     assert journal.commit(facts("o-3"))[0][0] == 3
     journal.close()
+
+
+def test_feedback_that_the_breaker_has_not_taken_stays_however_old_it_is(tmp_path: Path) -> None:
+    wall = Wall()
+    journal = Journal(tmp_path / PATH, 7, wall_ns=wall)
+    journal.commit(facts("o-1", "o-2", "o-3"))
+    journal.note_taken(1)
+    journal.close()
+    wall.ns += 40 * 86_400 * 10**9
+    journal = Journal(tmp_path / PATH, 7, wall_ns=wall)
+    assert journal.feedback_range() == (2, 3), "only what was taken long ago has gone"
+    journal.note_taken(3)
+    journal.prune()
+    assert journal.feedback_range() == (2, 3), "taken just now, after a pause of 40 days"
+    wall.ns -= 80 * 86_400 * 10**9
+    journal.prune()
+    assert journal.feedback_range() == (2, 3), "a clock that is set back loses nothing"
+    journal.close()
+
+
+def test_marks_of_what_was_taken_do_not_pile_up(tmp_path: Path) -> None:
+    wall = Wall()
+    journal = Journal(tmp_path / PATH, 7, wall_ns=wall)
+    for number in range(1, 1001):
+        journal.commit(facts(f"o-{number}"))
+        journal.note_taken(number)
+        wall.ns += MARK_TAKEN_NS // 2
+    journal.prune()
+    (marks,) = journal._db.execute("SELECT count(*) FROM taken").fetchone()
+    assert 100 < marks < 200
+    journal.close()
+
+
+def test_an_old_copy_takes_another_id_drops_what_it_told_and_goes_on_numbering(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    journal.commit(facts("o-1", "o-2"))
+    before = journal.journal_id
+    renamed = journal.rename()
+    assert renamed == journal.journal_id != before
+    assert journal.feedback_range() == (3, 2)
+    ((seq, feedback, _),) = journal.commit(facts("o-3"))
+    assert (seq, feedback.journal_id) == (3, renamed)
+    journal.close()
+    again = Journal(tmp_path / PATH, 7)
+    assert again.journal_id == renamed
+    again.close()
+
+
+def test_a_fence_of_all_takes_the_place_of_every_strategys(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    assert journal.fences() == {}
+    journal.keep_fence("system", 5)
+    journal.keep_fence("strategy:a", 6)
+    assert journal.fences() == {"system": 5, "strategy:a": 6}
+    journal.keep_fence("system", 7)
+    journal.close()
+    again = Journal(tmp_path / PATH, 7)
+    assert again.fences() == {"system": 7}
+    again.close()
+
+
+def test_a_global_cancel_that_is_owed_outlives_the_process(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    assert journal.owed_cancel() is None
+    journal.keep_owed_cancel(OwedCancel(number=4, until_ns=9, listed=[11, 12]))
+    journal.close()
+    again = Journal(tmp_path / PATH, 7)
+    assert again.owed_cancel() == OwedCancel(number=4, until_ns=9, listed=[11, 12])
+    again.keep_owed_cancel(None)
+    assert again.owed_cancel() is None
+    again.close()
+
+
+def test_an_order_that_was_found_at_ib_is_known_for_ever_and_its_number_is_used(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / PATH, 7)
+    found = OrderRecord(order_id="o-9", strategy_id="adopted", ib_order_id=41, quantity=10.0, perm_id=900)
+    journal.commit(Effects(orders={"o-9": found}))
+    assert journal.highest_ib_order_id == 41
+    journal.close()
+    again = Journal(tmp_path / PATH, 7)
+    assert again.find_order(order_id="o-9") == found
+    assert again.find_order(ib_order_id=41) == found
+    again.close()
 
 
 def test_a_journal_of_another_client_id_is_refused_with_what_to_do(tmp_path: Path) -> None:

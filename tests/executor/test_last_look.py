@@ -11,6 +11,7 @@ from tests.executor.support import place
 
 GOOD = Surroundings(
     now=100.0,
+    stopped=False,
     fence=3,
     lease_until=100.2,
     known=False,

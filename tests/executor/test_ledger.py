@@ -370,7 +370,7 @@ def test_a_cancel_of_an_order_that_is_over_or_was_never_here_fails() -> None:
     bench._keep(bench.ledger.on_cancel_asked("o-1", "r-1"))
     bench._keep(bench.ledger.on_cancel_asked("stranger", "r-2"))
     reasons = [fact.reason for fact, _ in bench.told if isinstance(fact, CancelFailed)]
-    assert reasons == ["the order was filled", "the executor never had this order"]
+    assert reasons == ["the order was filled", "the executor does not know this order"]
     assert bench.ledger.cancels_to_send() == []
 
 

@@ -261,9 +261,9 @@ class Executor:
         self.world, self.number = world, number
         self.executor_id, self.peer = f"exec-{number}", f"peer-{number}".encode()
         # Ids on their way to IB, by whether their bytes have left; and facts by number.
-        self.known, self.facts = journal or ({}, [])
+        self.known, self.facts, self.fences = journal or ({}, [], {})
         self.alive, self.joined, self.connection = True, False, 0
-        self.fence, self.lease_until, self.asked, self.nonce = -1, 0.0, {}, 0
+        self.lease_until, self.asked, self.nonce = 0.0, {}, 0
         self.out, self.back = Fifo(world), Fifo(world)
         self.resent_at = 0.0
 
@@ -281,7 +281,9 @@ class Executor:
             self.asked[self.nonce] = self.now()
             self._say(LeaseRequest(executor_id=self.executor_id, nonce=self.nonce, gateway=self._gateway()))
         else:
-            self._say(Hello(executor_id=self.executor_id, journal_id="journal", gateway=self._gateway()))
+            ids = {"executor_id": self.executor_id, "journal_id": "journal"}
+            last, fences = len(self.facts), dict(self.fences)
+            self._say(Hello(**ids, gateway=self._gateway(), feedback_last=last, fences=fences))
         self.world.after(self.world.chance.uniform(0.1, 0.25), self.live)
 
     def _gateway(self):
@@ -305,7 +307,7 @@ class Executor:
     def die(self):
         """The process is gone; the next one reads its journal and looks up what it may have written."""
         self.alive = False
-        successor = Executor(self.world, self.number + 1, (self.known, self.facts))
+        successor = Executor(self.world, self.number + 1, (self.known, self.facts, self.fences))
         self.world.executor = successor
 
         def start():
@@ -331,12 +333,13 @@ class Executor:
             case Welcome():
                 self.joined, self.lease_until = True, 0.0
                 self.asked.clear()
-                self.fence = max(self.fence, message.fence)
+                self._raise(message.fence, "system")
                 known = [order_id for order_id in message.doubtful if order_id in self.known]
-                self._say(Joined(executor_id=self.executor_id, fence=self.fence, known=known))
+                self._say(Joined(executor_id=self.executor_id, fence=message.fence, known=known))
                 self._resend(message.feedback_after)
             case Fence():
-                self._raise(message.fence)
+                self._raise(message.fence, message.scope)
+                self._say(Fenced(executor_id=self.executor_id, fence=message.fence, written=[]))
             case Lease():
                 self._on_lease(message)
             case Place():
@@ -348,18 +351,24 @@ class Executor:
             case _:
                 self.joined = self.joined and not isinstance(message, NotWelcome)
 
-    def _raise(self, fence):
-        self.fence = max(self.fence, fence)
-        self._say(Fenced(executor_id=self.executor_id, fence=self.fence, written=[]))
+    def _raise(self, fence, scope):
+        if scope == "system":
+            self.fences.clear()
+        self.fences[scope] = fence
+
+    def _fence_of(self, scope):
+        return max(self.fences.get("system", -1), self.fences.get(scope, -1))
 
     def _on_lease(self, lease):
         asked = self.asked.get(lease.nonce)
         if asked is None or not self.joined:
             return
         self.asked = {nonce: at for nonce, at in self.asked.items() if nonce >= lease.nonce}
-        if lease.fence > self.fence:
-            self._raise(lease.fence)
-        elif lease.fence == self.fence:
+        newest = max(self.fences.values(), default=-1)
+        if lease.fence > newest:
+            # A fence was lost, and nobody says whose it was.
+            self.joined, self.lease_until = False, 0.0
+        elif lease.fence == newest:
             self.lease_until = max(self.lease_until, asked + lease.lease_ms / 1000)
         if lease.feedback_taken < len(self.facts) and self.now() - self.resent_at > 1:
             self._resend(lease.feedback_taken)
@@ -369,8 +378,9 @@ class Executor:
             return
         ids = {"order_id": place.order_id, "strategy_id": place.strategy_id}
         late = self.now() > received_at + place.ttl_left_ms / 1000
-        if place.fence != self.fence or self.now() >= self.lease_until or late or not self.world.ib.reachable:
-            code = "fenced" if place.fence != self.fence else "lease"
+        fenced = place.fence != self._fence_of(place.scope)
+        if fenced or self.now() >= self.lease_until or late or not self.world.ib.reachable:
+            code = "fenced" if fenced else "lease"
             self.tell(NotPlaced(**ids, code=code), "neutral")
             return
         self.known[place.order_id] = False
