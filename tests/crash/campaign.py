@@ -320,7 +320,7 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         book = oracle.read_book(pipeline)
         told, unknown = _told(load.program), set(load.program.request("status")["unknown"])
         working = _working(load.program)
-        heard = oracle.Heard(load.ids, load.replaces, told, unknown, working, lost=bool(case.lost))
+        heard = oracle.Heard(load.ids, load.replaces, told, unknown, working, lost=case.lost)
         secs = time.monotonic() - began
         moved = oracle.read_book(pipeline) != book
         over = secs > SETTLE_SECS or not (moved or load.undecided or oracle.still_open(heard, book))
@@ -343,14 +343,22 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
 def _told(program: RawProgram) -> oracle.Events:
     """Every event of every order: what was heard, and what stands in the breaker's journal, each once.
 
-    A journal that was lost does not have all that was told; what was told while nobody heard it stands there only.
+    A journal that was lost does not have all that was told; what was told while nobody heard it stands there only, or
+    was heard as an answer to a resend, before the journal was lost.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in [*program.seen, *_history(program)]:
-        if not event.get("again") and event["kind"] != "duplicate" and event.get("order_id"):
-            found[tuple(event[key] for key in ("order_id", "kind", "seq", "at_ns"))] = event
+        if event["kind"] != "duplicate" and event.get("order_id"):
+            what = tuple(event.get(key) for key in ("order_id", "kind", "exec_id", "request_id"))
+            if event.get("again"):
+                repeats.setdefault(what, event)
+            else:
+                found[*what, event["seq"], event["at_ns"]] = event
+    first = {what[:4] for what in found}
+    told = [*found.values(), *(event for what, event in repeats.items() if what not in first)]
     events: oracle.Events = {}
-    for event in sorted(found.values(), key=lambda event: (event["at_ns"], event["seq"])):
+    for event in sorted(told, key=lambda event: (event["at_ns"], event["seq"])):
         events.setdefault(event["order_id"], []).append(event)
     return events
 
