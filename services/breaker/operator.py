@@ -153,7 +153,7 @@ class Operator:
     def poll(self) -> None:
         """Answer trips whose executor did not confirm while its lease ran; end a global cancel that came to its end."""
         if self.core.owed is not None:
-            end = self.core.owed.due_end(self.core.scopes.find(self.core.owed.scope), self.core.wall_ns())
+            end = self.core.owed.due_end(self.core.scopes.find(self.core.owed.scope), self.core.now())
             if end is not None:
                 self.core.end_owed(end)
         now = self.core.now()
