@@ -211,9 +211,10 @@ class Stage:
         """Whether this reset would be refused whatever becomes of the file STOP."""
         return self.operator.refusal_of_reset(request) is not None
 
-    def say_goodbye(self) -> None:
-        """This process ends because it was told to."""
+    def say_goodbye(self) -> bool:
+        """This process ends because it was told to; whether there is an executor to hear it."""
         self.core.send(Goodbye())
+        return self.core.executor.joined
 
     def on_journal(self, error: str | None) -> None:
         """The journal could not be written, or (None) can be again."""

@@ -72,7 +72,31 @@ def test_working_orders_are_treated_as_at_any_trip():
     r.executor.accepted("o-1")
     r.stage.on_stop("x", "ann")
     r.flush()
+    assert not r.stage.core.orders["o-1"].cancel_wanted, "a request may follow that says otherwise"
+    r.wait(1.1)
     assert r.stage.core.orders["o-1"].cancel_wanted
+
+
+def test_a_request_that_follows_the_file_says_what_is_cancelled():
+    r = trading(on_trip="cancel")
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.stage.on_stop("x", "ann")
+    r.flush()
+    r.ask("trip", reason="x", cancel="none")
+    r.wait(2)
+    assert not r.stage.core.orders["o-1"].cancel_wanted
+
+
+def test_a_reset_before_that_keeps_the_orders():
+    r = trading(on_trip="cancel")
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.stage.on_stop("x", "ann")
+    r.flush()
+    r.ask("reset", reason="a mistake")
+    r.wait(2)
+    assert not r.stage.core.orders["o-1"].cancel_wanted
 
 
 # By the real process.

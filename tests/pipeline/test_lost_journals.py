@@ -227,7 +227,7 @@ def test_fills_that_nobody_took_are_told_after_eight_days() -> None:
         pipeline.start("executor", "breaker")
         again(program)
         # Perhaps before the program has subscribed again.
-        wait_until(lambda: [4] == [event["shares"] for event in told(program, "filled")], "the fill is told")
+        wait_until(lambda: [event["shares"] for event in told(program, "filled")] == [4], "the fill is told")
 
 
 def test_an_order_that_was_partly_filled_and_that_ib_lists_no_longer_is_unknown() -> None:
