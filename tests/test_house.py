@@ -18,11 +18,14 @@ SOURCES = sorted([*LIBRARY.rglob("*.py"), *SERVICES.rglob("*.py")])
 # Decision logic: time and events in, effects out.
 PURE_NAMES = {
     "services/breaker": {
-        "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "dispatcher.py", "executor_desk.py",
-        "executor_link.py", "intake.py", "operator.py", "orders.py", "replacing.py", "scopes.py",
-        "settlement.py", "stage.py",
+        "adoption.py", "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "dead_man.py",
+        "dispatcher.py", "executor_desk.py", "executor_link.py", "intake.py", "operator.py", "orders.py", "owed.py",
+        "remembered.py", "replacing.py", "scopes.py", "settlement.py", "stage.py",
     },
-    "services/executor": {"ledger.py", "outcomes.py", "last_look.py"},
+    "services/executor": {
+        "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py", "outcomes.py", "records.py", "session.py",
+        "story.py",
+    },
     "services/gateway": {"accounts.py", "pacing.py", "reports.py"},
 }  # fmt: skip
 IMPURE_MODULES = {"zmq", "ib_insync", "asyncio", "socket", "time", "loguru", "sqlite3", "threading", "selectors"}

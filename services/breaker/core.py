@@ -27,7 +27,7 @@ from services.breaker.bulletin import Bulletin
 from services.breaker.conditions import Conditions
 from services.breaker.executor_link import ExecutorLink
 from services.breaker.orders import OrderRecord, Queues
-from services.breaker.owed import OwedCancel, Standing
+from services.breaker.owed import GIVE_UP_NS, OwedCancel, Standing
 from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 # An order without IB's answer for so long is unknown (BREAKER, "no answer before the acknowledgement deadline").
@@ -205,15 +205,16 @@ class Core:
     def owe_global_cancel(self, scope: str, generation: int) -> None:
         """Have every order of the account cancelled, also by an executor that is not there now."""
         number = max(self.wall_ns() // 1_000_000, self.owed.number + 1 if self.owed else 0)
-        self.owed = self.batch.owed = OwedCancel(number, scope, generation, self.wall_ns())
+        until_ns = self.now() + GIVE_UP_NS
+        self.owed = self.batch.owed = OwedCancel(number, scope, generation, self.wall_ns(), until_ns)
         self.batch.sync = True
         self.send_owed()
 
     def send_owed(self) -> None:
         """Tell the executor of the global cancel that is owed; told again, it is the same one."""
         if self.owed is not None and self.owed.standing == "owed" and self.executor.joined:
-            until_ns = self.owed.until_wall_ns
-            self.send(GlobalCancel(reason=f"{self.owed.scope} was tripped", number=self.owed.number, until_ns=until_ns))
+            left_ms = max(0, self.owed.until_ns - self.now()) // 1_000_000
+            self.send(GlobalCancel(reason=f"{self.owed.scope} was tripped", number=self.owed.number, left_ms=left_ms))
 
     def end_owed(self, standing: Standing) -> None:
         """The global cancel is owed no more."""

@@ -86,6 +86,8 @@ class ExecutorDesk:
         if hello.feedback_last < taken:
             # An old copy would number new facts as old ones, which nobody would take.
             text = f"the executor's journal ends at {hello.feedback_last}, and {taken} of it were taken: an old copy"
+            # The lock in its home says that the executor before it is gone.
+            executor.last_heard_ns, executor.joined, executor.leased = None, False, False
             self._reply(peer, NotWelcome(reason=text, rename=True))
             return
         self._see_fences(hello.fences)

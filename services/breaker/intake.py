@@ -30,14 +30,9 @@ from services.breaker.batch import AnsweredRequest
 from services.breaker.core import Core
 from services.breaker.dead_man import SILENT_REASON, DeadMan
 from services.breaker.orders import OrderRecord, digest_of, new_record
+from services.breaker.remembered import RememberedCancels
 from services.breaker.scopes import SECOND_NS, SYSTEM, Refusal, strategy_scope
 
-# How long a cancel of an order that nobody has seen yet waits for it (PROTOCOL: an hour), and how many may.
-# One strategy fills only its own share, and who has no circuit yet shares one with all others of the kind. What was
-# promised is never forgotten for another's sake: a full share refuses.
-REMEMBER_CANCEL_NS = 3600 * SECOND_NS
-MAX_REMEMBERED_OF_ONE = 200
-MAX_REMEMBERED_OF_STRANGERS = 1000
 # Answers kept in memory for resent requests; older ones are read from the journal.
 MAX_RECENT_REQUESTS = 10_000
 # An id that is too long to be valid is still echoed up to here, so that its sender finds the answer.
@@ -62,7 +57,7 @@ class Intake:
     allow_order_fields: frozenset[str]
     dead_man: DeadMan
     dropped: dict[str, int] = field(default_factory=dict)
-    remembered: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
+    remembered: RememberedCancels = field(default_factory=RememberedCancels)
     resends: int = 0
     _new: list[OrderRecord] = field(default_factory=list)
     _paces: dict[str, _Pace] = field(default_factory=dict)
@@ -142,7 +137,7 @@ class Intake:
         if self.core.scopes.open_for(strategy_id) is None:
             reason = f"there are {settings.max_strategies} strategies already (breaker.max_strategies)"
             return Refusal("too_many_strategies", reason, SYSTEM)
-        if self.remembered.pop((strategy_id, record.order_id), None) is not None:
+        if self.remembered.take((strategy_id, record.order_id)):
             self.core.batch.remembered_cancels[strategy_id, record.order_id] = None
             return Refusal("cancelled", "its cancel came before it", strategy_scope(strategy_id))
         if self.dead_man.is_silent(strategy_id):
@@ -258,11 +253,8 @@ class Intake:
         if self.was_answered(cancel):
             return
         record = self.core.find(cancel.order_id)
-        if record is None and (full := self._no_room_to_remember(cancel)):
-            self.refuse(cancel, "queue_full", full)
-        elif record is None:
+        if record is None:
             self._remember(cancel)
-            self.pass_on(cancel, "remembered", "no such order yet; it will be blocked if it comes")
         elif record.strategy_id != cancel.strategy_id:
             self.refuse(cancel, "not_yours", f"the order belongs to strategy {record.strategy_id}")
         elif record.state == "done":
@@ -280,9 +272,7 @@ class Intake:
 
     def poll(self) -> None:
         """Forget cancels whose order never came."""
-        now = self.core.now()
-        while self.remembered and next(iter(self.remembered.values())) <= now:
-            key, _ = self.remembered.popitem(last=False)
+        for key in self.remembered.expired(self.core.now()):
             self.core.batch.remembered_cancels[key] = None
 
     def end_queued(self, strategy_id: str, reason: str) -> None:
@@ -308,22 +298,15 @@ class Intake:
         return [record.order_id for record in chosen]
 
     def _remember(self, cancel: Cancel) -> None:
-        key, until = (cancel.strategy_id, cancel.order_id), self.core.now() + REMEMBER_CANCEL_NS
-        if key not in self.remembered:
-            self.remembered[key] = until
+        key = (cancel.strategy_id, cancel.order_id)
+        full = self.remembered.refuses(key, self.core.scopes.strategies)
+        if full:
+            self.refuse(cancel, "queue_full", full)
+            return
+        until = self.remembered.add(key, self.core.now())
+        if until is not None:
             self.core.batch.remembered_cancels[key] = until
-
-    def _no_room_to_remember(self, cancel: Cancel) -> str:
-        """Why one more cancel of an order that is not known cannot be kept for it; empty if it can."""
-        if (cancel.strategy_id, cancel.order_id) in self.remembered:
-            return ""
-        known = self.core.scopes.strategies
-        if cancel.strategy_id in known:
-            waiting = sum(name == cancel.strategy_id for name, _ in self.remembered)
-            return f"{waiting} cancels of this strategy wait for orders already" * (waiting >= MAX_REMEMBERED_OF_ONE)
-        waiting = sum(name not in known for name, _ in self.remembered)
-        full = waiting >= MAX_REMEMBERED_OF_STRANGERS
-        return f"{waiting} cancels of strategies that have sent no order wait for theirs already" * full
+        self.pass_on(cancel, "remembered", "no such order yet; it will be blocked if it comes")
 
     def was_answered(self, request: Cancel | Replace) -> bool:
         """Give a resent request the answer that it got; another one under the same id gets a no of its own."""

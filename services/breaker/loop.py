@@ -21,6 +21,7 @@ from orderfuse.messages import (
     Feedback,
     FromExecutor,
     Heartbeat,
+    Hello,
     OrdersRequest,
     Replace,
     ReportRequest,
@@ -50,8 +51,8 @@ MAX_REPORTS_PER_TURN = 256
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
 JOURNAL_RETRY_SECS = 1.0
-# An executor takes a message within a millisecond; one that does not is not waited for.
-GOODBYE_MS = 200
+# An executor answers a goodbye within milliseconds; one that stands still is waited for no longer.
+GOODBYE_SECS = 1.0
 
 OPS: dict[str, Any] = {
     "status": StatusRequest,
@@ -114,17 +115,24 @@ class BreakerLoop:
         while not should_stop():
             poller.poll(0 if self._stage.has_more_to_do() else TICK_MS)
             self._turn()
-        # An executor that cancels its orders when the breaker is lost must know that this one is not.
-        self._stage.say_goodbye()
-        self._flush()
+        self._say_goodbye()
 
     def close(self) -> None:
         """Close the sockets."""
         self._orders.disable_monitor()
-        # The last word is a goodbye. Orders that leave with it were passed before, and their lease ends with us.
-        self._dispatch.setsockopt(zmq.LINGER, GOODBYE_MS)
         # Each link has its own linger: what was decided last still leaves on `events`.
         self._context.destroy()
+
+    def _say_goodbye(self) -> None:
+        """An executor that cancels orders when it loses the breaker must know that this is no loss: wait for it."""
+        if not self._stage.say_goodbye():
+            return
+        self._flush()
+        deadline = time.monotonic() + GOODBYE_SECS
+        while (left := deadline - time.monotonic()) > 0 and self._dispatch.poll(round(left * 1000)):
+            # Who has heard it looks for the next breaker.
+            if isinstance(self._read("dispatch", self._dispatch.recv_multipart(), 2, FromExecutor), Hello):
+                return
 
     def _turn(self) -> None:
         self._look_for_stop()

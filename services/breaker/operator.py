@@ -27,9 +27,11 @@ from services.breaker.conditions import GRACE_NS
 from services.breaker.core import Core
 from services.breaker.executor_link import LEASE_MS, LEASE_NS
 from services.breaker.intake import Intake
-from services.breaker.scopes import SYSTEM, strategy_scope
+from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
 
 ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "internal"]
+# The request that follows a file of `orderfuse trip` is here within milliseconds.
+REQUEST_FOLLOWS_NS = SECOND_NS
 # Trips that wait for their fence at the same time; the next ones are answered without waiting.
 MAX_PENDING_TRIPS = 100
 
@@ -66,6 +68,8 @@ class Operator:
     _pending: list[_PendingTrip] = field(default_factory=list)
     # The scope that a person trips just now.
     _tripping: str = ""
+    # Trips of the system that came as requests.
+    _trips_by_hand: int = 0
 
     def on_request(self, token: Any, request: HandRequest) -> None:
         """Answer now, or for a trip when the fence is confirmed."""
@@ -87,6 +91,7 @@ class Operator:
 
     def _trip(self, token: Any, request: TripRequest) -> None:
         core = self.core
+        self._trips_by_hand += request.scope == SYSTEM
         fence_before = core.fence_of(request.scope)
         if not core.scopes.trip(request.scope, request.reason, latch=True):
             self._refuse(token, request, "not_allowed", f"there is no circuit {request.scope}, and no room for it")
@@ -117,9 +122,20 @@ class Operator:
         core = self.core
         core.batch.decisions.append(HandDecision("stop", SYSTEM, reason, who))
         core.batch.sync = True
-        if not core.scopes.system.get_state()["latched"]:
-            core.scopes.trip(SYSTEM, reason, latch=True)
+        if core.scopes.system.get_state()["latched"]:
+            return
+        core.scopes.trip(SYSTEM, reason, latch=True)
+        # `orderfuse trip` makes the file first, and says a moment later what is to be cancelled.
+        self._tripping = SYSTEM
         self.after_change()
+        self._tripping = ""
+        trips = self._trips_by_hand
+        core.at(core.now() + REQUEST_FOLLOWS_NS, lambda: self._cancel_unless_asked(trips))
+
+    def _cancel_unless_asked(self, trips_before: int) -> None:
+        """The file came alone: do with working orders what the setting says, if it still stops."""
+        if self._trips_by_hand == trips_before and self.core.scopes.system.get_state()["latched"]:
+            self._cancel_working(SYSTEM, self._policy(SYSTEM))
 
     def on_opened(self, scope: str) -> None:
         """A circuit has opened: do with its working orders what the setting `on_trip` says."""
@@ -153,7 +169,7 @@ class Operator:
     def poll(self) -> None:
         """Answer trips whose executor did not confirm while its lease ran; end a global cancel that came to its end."""
         if self.core.owed is not None:
-            end = self.core.owed.due_end(self.core.scopes.find(self.core.owed.scope), self.core.wall_ns())
+            end = self.core.owed.due_end(self.core.scopes.find(self.core.owed.scope), self.core.now())
             if end is not None:
                 self.core.end_owed(end)
         now = self.core.now()

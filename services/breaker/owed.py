@@ -24,7 +24,8 @@ class OwedCancel:
     Attributes:
         number: its own; a later one has a higher number.
         scope, generation: the circuit that was tripped, and the life of its state then.
-        since_wall_ns: when it was asked for.
+        since_wall_ns: when it was asked for, for people and for the next start.
+        until_ns: when it is given up, monotonic time of this process.
         standing: `owed`; `done`: IB lists none of the orders any more; `given_up`: not done in ten minutes;
             `ended`: the circuit was reset, or is no longer OPEN.
     """
@@ -33,20 +34,21 @@ class OwedCancel:
     scope: str
     generation: int
     since_wall_ns: int
+    until_ns: int
     standing: Standing = "owed"
 
-    @property
-    def until_wall_ns(self) -> int:
-        """When it is given up."""
-        return self.since_wall_ns + GIVE_UP_NS
+    def go_on(self, now_ns: int, wall_ns: int) -> None:
+        """Another process goes on with it, for the rest of the time by the wall clock, which may have been set."""
+        passed_ns = min(max(0, wall_ns - self.since_wall_ns), GIVE_UP_NS)
+        self.until_ns = now_ns + GIVE_UP_NS - passed_ns
 
-    def due_end(self, circuit: TradingCircuitBreaker | None, wall_ns: int) -> Standing | None:
-        """How it ends now, if it does. A clock that was set back by far ends it too."""
+    def due_end(self, circuit: TradingCircuitBreaker | None, now_ns: int) -> Standing | None:
+        """How it ends now, if it does."""
         if self.standing != "owed":
             return None
         if circuit is None or circuit.state is not CircuitState.OPEN or circuit.generation != self.generation:
             return "ended"
-        return None if abs(wall_ns - self.since_wall_ns) < GIVE_UP_NS else "given_up"
+        return "given_up" if now_ns >= self.until_ns else None
 
     def told(self) -> dict[str, Any]:
         """For `status`."""

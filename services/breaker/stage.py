@@ -51,6 +51,8 @@ from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
 
 STATE_REPEAT_NS = SECOND_NS // 2
 HEALTH_NS = SECOND_NS
+# Fewer raises than this can be lost in a second; more than any process comes to between two checkpoints of its journal.
+FENCE_ROOM, FENCE_GAP = 1_000, 1_000_000
 
 
 @dataclass(slots=True)
@@ -97,8 +99,11 @@ class Stage:
         version: str = "",
     ) -> None:
         saved = saved or Saved()
-        # Above any value that an executor may hold from a journal that was lost, as far as the clock can tell.
-        fence = max(saved.fence, wall_ns() // 1_000_000)
+        # Above any value that an executor may hold from a journal that was lost, as far as the clock can tell; the
+        # hello tells the rest. A value that was raised and lost must not be raised once more, or nobody could notice.
+        fence = wall_ns() // 1_000_000
+        if fence < saved.fence + FENCE_ROOM:
+            fence = saved.fence + FENCE_GAP
         # A journal that could not be read has tripped already, whatever it knew of the fence.
         kept_fence = fence if saved.trouble else saved.fence
         self.core = Core(settings.breaker, settings.dispatch.window, clock, wall_ns, history, fence, kept_fence)
@@ -118,9 +123,11 @@ class Stage:
         core.bulletin.first_seq = saved.first_seq
         core.feedback_taken = dict(saved.feedback_taken)
         core.owed = saved.owed
+        if core.owed is not None:
+            core.owed.go_on(core.now(), core.wall_ns())
         core.scopes.waits = lambda name: core.queues.head(name) is not None or self.dead_man.is_silent(name)
         self.dead_man.restore(saved.heartbeats)
-        self.intake.remembered.update(saved.remembered_cancels)
+        self.intake.remembered.restore(saved.remembered_cancels)
         for scope, snapshot in saved.circuits.items():
             core.scopes.restore(scope, snapshot)
         if saved.trouble:
@@ -204,9 +211,10 @@ class Stage:
         """Whether this reset would be refused whatever becomes of the file STOP."""
         return self.operator.refusal_of_reset(request) is not None
 
-    def say_goodbye(self) -> None:
-        """This process ends because it was told to."""
+    def say_goodbye(self) -> bool:
+        """This process ends because it was told to; whether there is an executor to hear it."""
         self.core.send(Goodbye())
+        return self.core.executor.joined
 
     def on_journal(self, error: str | None) -> None:
         """The journal could not be written, or (None) can be again."""

@@ -330,7 +330,7 @@ class OrderExecutionEngine:
 
     def cancel_all(self, message: GlobalCancel) -> None:
         """Cancel every order of the account, manual ones too, until IB lists none of them."""
-        if self._global_cancel.ask(message):
+        if self._global_cancel.ask(message, self._clock()):
             logger.warning("cancelling every order of the account: {}", message.reason)
             self._keep_owed()
         self._send_cancels()
@@ -589,7 +589,7 @@ class OrderExecutionEngine:
 
     def _send_global_cancel(self) -> None:
         now = self._clock()
-        if self._global_cancel.give_up(self.journal.wall_ns()):
+        if self._global_cancel.give_up(now):
             logger.error("the cancel of every order of the account is given up: IB lists some of them still")
             self._keep_owed()
         elif self._global_cancel.is_due(now) and self.connection.pacer.free(now, cancel=True):

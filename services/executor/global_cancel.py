@@ -21,12 +21,10 @@ class OwedCancel:
 
     Attributes:
         number: the breaker's number of it.
-        until_ns: wall clock; from then on it is given up, because a person may have placed other orders since.
         listed: permanent ids of the orders that it is for; None until IB has listed them.
     """
 
     number: int
-    until_ns: int
     listed: list[int] | None = None
 
 
@@ -38,14 +36,16 @@ class GlobalCancelDebt:
         # After a restart the breaker has to say first that it is still wanted.
         self._wanted = False
         self._sent_at = _NEVER
+        # From then on it is given up, because a person may have placed other orders since.
+        self._until = _NEVER
 
-    def ask(self, message: GlobalCancel) -> bool:
+    def ask(self, message: GlobalCancel, now: float) -> bool:
         """The breaker wants it, or still does; whether it is a new one."""
         new = self.owed is None or message.number > self.owed.number
         if new:
-            self.owed, self._sent_at = OwedCancel(message.number, message.until_ns), _NEVER
+            self.owed, self._sent_at = OwedCancel(message.number), _NEVER
         if self.owed is not None and message.number == self.owed.number:
-            self._wanted = True
+            self._wanted, self._until = True, now + message.left_ms / 1000
         return new
 
     def keep_only(self, number: int) -> bool:
@@ -62,9 +62,9 @@ class GlobalCancelDebt:
         self._end()
         return True
 
-    def give_up(self, wall_ns: int) -> bool:
+    def give_up(self, now: float) -> bool:
         """Drop it if its time is up; whether it was."""
-        if self.owed is None or wall_ns < self.owed.until_ns:
+        if self.owed is None or not self._wanted or now < self._until:
             return False
         self._end()
         return True

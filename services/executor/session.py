@@ -121,7 +121,7 @@ class CancelAtIB:
 
 @dataclass(frozen=True, slots=True)
 class CancelAll:
-    """Cancel everything at IB, until nothing of it is listed or the time (wall clock) is up."""
+    """Cancel everything at IB, until nothing of it is listed or the time is up."""
 
     message: GlobalCancel
 

@@ -726,13 +726,13 @@ class CancelOrder(Message, frozen=True, kw_only=True, tag="cancel_order"):
 class GlobalCancel(Message, frozen=True, kw_only=True, tag="global_cancel"):
     """Cancel every order of the account, manual ones too (`reqGlobalCancel`).
 
-    It is owed until IB lists none of the orders that it listed then, at most until `until_ns` (wall clock).
+    It is owed until IB lists none of the orders that it listed then, for at most `left_ms` from now on.
     `number` is its own: told again it is the same one.
     """
 
     reason: str
     number: int
-    until_ns: int
+    left_ms: int
 
 
 class EndGlobalCancel(Message, frozen=True, kw_only=True, tag="end_global_cancel"):

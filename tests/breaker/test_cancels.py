@@ -242,3 +242,42 @@ def test_the_dead_mans_switch_works_while_open():
     open_by_rejections(r)
     r.wait(1.1)
     assert sent(r) == [("o-1", None)]
+
+
+# What is remembered is bounded for each strategy.
+
+
+def test_what_one_strategy_has_remembered_is_forgotten_for_nobodys_sake():
+    r = trading()
+    r.submit("a-0")
+    r.submit("b-0", "beta")
+    r.cancel("a-1", "c-1")
+    for number in range(10_000):
+        r.cancel(f"x-{number}", f"f-{number}", "beta")
+    for number in range(2_000):
+        r.cancel(f"y-{number}", f"g-{number}", f"nobody-{number}")
+    r.submit("a-1")
+    assert (r.last("a-1")["kind"], r.last("a-1")["code"]) == ("blocked", "cancelled")
+
+
+def test_a_strategy_whose_share_is_full_is_refused_and_still_has_what_was_promised():
+    r = trading()
+    r.submit("b-0", "beta")
+    for number in range(201):
+        r.cancel(f"x-{number}", f"f-{number}", "beta")
+    assert answers(r, "f-199") == [("request_passed", "remembered", False)]
+    assert answers(r, "f-200") == [("request_refused", "queue_full", False)]
+    r.submit("x-0", "beta")
+    assert r.last("x-0")["code"] == "cancelled"
+    r.submit("x-200", "beta")
+    assert [e["kind"] for e in r.decisions("x-200")] == ["passed"], "its cancel was refused, and it was told so"
+
+
+def test_strategies_that_have_sent_no_order_share_a_room_of_their_own():
+    r = trading()
+    r.submit("a-0")
+    for number in range(1_001):
+        r.cancel(f"y-{number}", f"g-{number}", f"nobody-{number}")
+    assert answers(r, "g-1000") == [("request_refused", "queue_full", False)]
+    r.cancel("a-1", "c-1")
+    assert answers(r, "c-1") == [("request_passed", "remembered", False)]

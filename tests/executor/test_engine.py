@@ -260,7 +260,7 @@ def test_a_global_cancel_ends_all_orders_as_asked() -> None:
         async with paper() as gateway, engine_on(gateway) as engine:
             for number in range(3):
                 await engine.place_order(submit(f"o-{number}", order=RESTING))
-            engine.cancel_all(GlobalCancel(reason="test", number=1, until_ns=engine.journal.wall_ns() + 10**12))
+            engine.cancel_all(GlobalCancel(reason="test", number=1, left_ms=600_000))
             await until(
                 lambda: all(engine.ledger.record(f"o-{n}").ended == "cancelled" for n in range(3)), "the cancels"
             )

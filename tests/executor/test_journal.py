@@ -164,10 +164,10 @@ def test_a_fence_of_all_takes_the_place_of_every_strategys(tmp_path: Path) -> No
 def test_a_global_cancel_that_is_owed_outlives_the_process(tmp_path: Path) -> None:
     journal = Journal(tmp_path / PATH, 7)
     assert journal.owed_cancel() is None
-    journal.keep_owed_cancel(OwedCancel(number=4, until_ns=9, listed=[11, 12]))
+    journal.keep_owed_cancel(OwedCancel(number=4, listed=[11, 12]))
     journal.close()
     again = Journal(tmp_path / PATH, 7)
-    assert again.owed_cancel() == OwedCancel(number=4, until_ns=9, listed=[11, 12])
+    assert again.owed_cancel() == OwedCancel(number=4, listed=[11, 12])
     again.keep_owed_cancel(None)
     assert again.owed_cancel() is None
     again.close()

@@ -1,0 +1,174 @@
+"""What becomes of a strategy's orders when it falls silent."""
+
+from orderfuse.messages import CancelOrder, Heartbeat
+from tests.breaker.harness import Executor, Rig, settings_of, trading, wall_ns_of
+
+
+def heartbeat(r, cancel_after_ms=1000, strategy_id="alpha"):
+    r.say(kind="heartbeat", strategy_id=strategy_id, sent_ns=wall_ns_of(r.clock), cancel_after_ms=cancel_after_ms)
+
+
+def cancelled(r):
+    return [message.order_id for message in r.sent(CancelOrder)]
+
+
+def restarted(r):
+    """The breaker process dies and starts again; the executor joins with what it knows."""
+    again = Rig(r.settings, r.clock, r.history)
+    again.executor = Executor(again)
+    again.executor.seq = r.executor.seq
+    return again
+
+
+def test_at_exactly_its_deadline_a_strategy_lives_and_one_millisecond_later_its_orders_are_cancelled():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 1000)
+    r.clock.advance(ns=1_000_000_000)
+    r.executor.lease()
+    r.poll()
+    assert cancelled(r) == []
+    r.clock.advance(ns=1_000_000)
+    r.poll()
+    assert cancelled(r) == ["o-1"]
+
+
+def test_what_still_waits_ends_with_its_strategy_and_is_never_sent():
+    r = trading(window=1)
+    r.submit("o-1", ttl_ms=60_000)
+    r.submit("o-2", ttl_ms=60_000)
+    r.submit("b-1", "beta", ttl_ms=60_000)
+    heartbeat(r, 1000)
+    r.wait(1.1)
+    assert cancelled(r) == ["o-1"]
+    ended = r.last("o-2")
+    assert (ended["kind"], ended["code"], ended["reason"]) == ("blocked", "cancelled", "strategy fell silent")
+    r.executor.cancelled("o-1")
+    assert r.placed() == ["o-1", "b-1"], "its neighbour trades on"
+
+
+def test_a_replace_that_waits_is_refused_when_its_strategy_falls_silent():
+    r = trading(window=1)
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.submit("o-2", "beta", ttl_ms=60_000)
+    heartbeat(r, 1000)
+    fields = {"strategy_id": "alpha", "sent_ns": wall_ns_of(r.clock), "ttl_ms": 60_000, "revision": 1}
+    changed = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 11.0}
+    r.say(kind="replace", request_id="r-1", order_id="o-1", order=changed, **fields)
+    r.wait(1.1)
+    answers = [event for event in r.events if event.get("request_id") == "r-1"]
+    assert [(event["kind"], event["code"]) for event in answers] == [("request_refused", "cancelled")]
+
+
+def test_orders_that_protect_and_legs_of_a_filled_parent_stay():
+    r = trading()
+    r.submit("stop", protect=True)
+    r.executor.accepted("stop")
+    leg = {"order_id": "leg", "order": {"action": "SELL", "totalQuantity": 100, "orderType": "STP", "auxPrice": 9.0}}
+    r.submit("parent", attached=[leg])
+    r.executor.filled("parent")
+    r.executor.accepted("leg")
+    r.submit("entry")
+    r.executor.accepted("entry")
+    heartbeat(r, 1000)
+    r.wait(1.1)
+    assert cancelled(r) == ["entry"]
+
+
+def test_who_fell_silent_is_taken_again_only_after_a_new_heartbeat_or_one_of_nought():
+    for back in (1000, 0):
+        r = trading()
+        heartbeat(r, 1000)
+        r.wait(1.1)
+        r.submit("o-1")
+        assert (r.last("o-1")["kind"], r.last("o-1")["code"]) == ("blocked", "cancelled")
+        assert r.last("o-1")["reason"] == "strategy fell silent"
+        heartbeat(r, back)
+        r.submit("o-2")
+        assert r.kinds("o-2") == ["passed"]
+
+
+def test_an_order_of_a_silent_strategy_moves_no_circuit():
+    r = trading()
+    heartbeat(r, 1000)
+    r.wait(1.1)
+    for number in range(10):
+        r.submit(f"o-{number}")
+    assert r.circuit("strategy:alpha").get_state()["failures"] == 0
+
+
+def test_a_heartbeat_runs_anew_from_the_start_of_the_breaker():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 1000)
+    r.wait(0.9)
+    again = restarted(r)
+    again.executor.join()
+    again.wait(0.95)
+    assert cancelled(again) == []
+    again.wait(0.2)
+    assert cancelled(again) == ["o-1"]
+
+
+def test_that_a_strategy_has_fallen_silent_survives_a_restart():
+    r = trading()
+    heartbeat(r, 1000)
+    r.wait(1.1)
+    again = restarted(r)
+    again.executor.join()
+    again.submit("o-1")
+    assert again.last("o-1")["code"] == "cancelled"
+    heartbeat(again)
+    again.submit("o-2")
+    assert again.kinds("o-2") == ["passed"]
+
+
+def test_a_heartbeat_of_nought_is_kept_too():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 1000)
+    heartbeat(r, 0)
+    again = restarted(r)
+    again.executor.join()
+    again.wait(5)
+    assert cancelled(again) == []
+
+
+def test_a_heartbeat_that_says_the_same_again_is_not_written_again():
+    r = trading()
+    heartbeat(r, 1000)
+    for _ in range(3):
+        r.clock.advance(ns=100_000_000)
+        r.stage.on_order_message(Heartbeat(strategy_id="alpha", sent_ns=0, cancel_after_ms=1000))
+        assert r.flush().heartbeats == {}
+
+
+def test_a_cancel_that_cannot_leave_because_ib_is_away_goes_first_when_it_is_back():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 1000)
+    r.executor.usable = False
+    r.executor.lease()
+    r.wait(1.1)
+    r.letters.clear()
+    r.executor.usable = True
+    r.executor.lease()
+    assert cancelled(r) == ["o-1"]
+
+
+def test_the_circuit_of_a_silent_strategy_is_not_forgotten_to_make_room():
+    r = Rig(settings_of(max_strategies=2))
+    r.executor = Executor(r)
+    r.executor.join()
+    heartbeat(r, 1000, "alpha")
+    r.wait(1.1)
+    for number in range(5):
+        r.submit(f"x-{number}", f"other-{number}")
+        r.executor.filled(f"x-{number}", f"other-{number}")
+    r.submit("o-1", "alpha")
+    assert r.last("o-1")["reason"] == "strategy fell silent"

@@ -1,0 +1,251 @@
+"""Journals that are gone, emptied, or old: nothing is placed twice, nothing stays unheard, no stop is forgotten."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.raw import RawProgram
+
+GTC = {"action": "BUY", "orderType": "LMT", "totalQuantity": 10, "lmtPrice": 1.0, "tif": "GTC"}
+ENDS = {"cancelled", "rejected", "not_placed"}
+
+
+def lose(pipeline: Pipeline, name: str) -> None:
+    for path in pipeline.home.glob(f"{name}.sqlite*"):
+        path.unlink()
+
+
+def empty(pipeline: Pipeline, name: str) -> None:
+    lose(pipeline, name)
+    (pipeline.home / f"{name}.sqlite").touch()
+
+
+def copied(pipeline: Pipeline, name: str) -> Path:
+    """The journal as a person copies it, while nobody uses it."""
+    place = pipeline.home / "copy"
+    place.mkdir(exist_ok=True)
+    for path in pipeline.home.glob(f"{name}.sqlite*"):
+        shutil.copy2(path, place / path.name)
+    return place
+
+
+def set_back(pipeline: Pipeline, name: str, copy: Path) -> None:
+    lose(pipeline, name)
+    for path in copy.glob(f"{name}.sqlite*"):
+        shutil.copy2(path, pipeline.home / path.name)
+
+
+def status(program: RawProgram) -> dict[str, Any]:
+    return program.request("status")
+
+
+def system(program: RawProgram) -> dict[str, Any]:
+    return next(circuit for circuit in status(program)["circuits"] if circuit["scope"] == "system")
+
+
+def again(program: RawProgram) -> None:
+    """A breaker has started once more: wait for its subscription, and until the executor has joined."""
+    deadline = time.monotonic() + 30
+    while program.orders.poll(round((deadline - time.monotonic()) * 1000)) and program.orders.recv() != b"\x01order":
+        pass
+    wait_until(lambda: status(program)["executor"]["present"], "the executor has joined")
+
+
+def told(program: RawProgram, kind: str) -> list[dict[str, Any]]:
+    events = program.request("events", topic="order/raw/")["events"]
+    return [event for event in events if event["kind"] == kind]
+
+
+def placed(pipeline: Pipeline) -> list[str]:
+    """The references that reached the gateway, once for each time."""
+    return [entry["fields"]["orderRef"] for entry in pipeline.at_the_wire("placeOrder")]
+
+
+def fill(pipeline: Pipeline, order_id: str, shares: float) -> None:
+    done = pipeline.command(f"paper fault fill order_ref={order_id} shares={shares}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("loss", [lose, empty])
+def test_orders_at_ib_outlive_the_executors_journal(loss: Any) -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        kept, filled, gone = (program.submit(order=GTC, ttl_ms=60_000) for _ in range(3))
+        for order_id in (kept, filled, gone):
+            program.wait_event("accepted", order_id)
+        fill(pipeline, filled, 4)
+        program.wait_event("filled", filled)
+        pipeline.kill("executor")
+        fill(pipeline, filled, 6)
+        loss(pipeline, "executor")
+        program.seen.clear()
+        pipeline.start("executor")
+        # Each is heard of again: what works works, what was filled meanwhile is told, and only that.
+        program.wait_event("accepted", kept)
+        last = program.wait_event("filled", filled, done=True)
+        assert (last["shares"], last["cum_qty"]) == (6, 10)
+        assert program.kinds(filled).count("filled") == 1
+        # A cancel reaches them, and so does a trip.
+        request_id = program.cancel(kept)
+        program.wait_event("cancelled", kept, request_id=request_id)
+        assert gone in program.request("trip", reason="x", cancel="ours")["cancelling"]
+        program.wait_event("cancelled", gone)
+        assert sorted(placed(pipeline)) == sorted([kept, filled, gone])
+
+
+def test_an_executor_whose_journal_is_an_old_copy_is_heard() -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        first = program.submit(order=GTC, ttl_ms=60_000)
+        program.wait_event("accepted", first)
+        pipeline.end("executor")
+        copy = copied(pipeline, "executor")
+        pipeline.start("executor")
+        program.wait_trading()
+        second = program.submit(order=GTC, ttl_ms=60_000)
+        program.wait_event("accepted", second)
+        for _ in range(3):
+            program.wait_event("filled", program.submit(), done=True)
+        pipeline.end("executor")
+        set_back(pipeline, "executor", copy)
+        program.seen.clear()
+        pipeline.start("executor")
+        program.wait_event("accepted", second)
+        for _ in range(3):
+            program.wait_event("filled", program.submit(), done=True)
+        for order_id in (first, second):
+            program.wait_event("cancelled", order_id, request_id=program.cancel(order_id))
+        assert len(placed(pipeline)) == len(set(placed(pipeline))) == 8
+
+
+def test_a_resend_of_an_order_that_both_journals_have_forgotten_is_not_placed_again() -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        resting = program.submit(order=GTC, ttl_ms=60_000)
+        program.wait_event("accepted", resting)
+        done = program.submit()
+        program.wait_event("filled", done, done=True)
+        pipeline.end("executor")
+        pipeline.end("breaker")
+        lose(pipeline, "executor")
+        lose(pipeline, "breaker")
+        program.seen.clear()
+        pipeline.start("executor", "breaker")
+        again(program)
+        program.wait_trading()
+        wait_until(lambda: resting in status(program)["adopted"], "the order is adopted")
+        for order_id in (resting, done):
+            program.submit(order_id, order=GTC)
+            assert program.wait_event("invalid", order_id)["conflict"]
+        reply = program.request("cancel", order_id=resting, reason="not ours any more")
+        assert reply["ok"]
+        wait_until(lambda: status(program)["adopted"] == [], "it is cancelled")
+        assert sorted(placed(pipeline)) == sorted([resting, done])
+        program.wait_event("filled", program.submit(), done=True)
+
+
+def damage_log(pipeline: Pipeline) -> None:
+    log = pipeline.home / "breaker.sqlite-wal"
+    with log.open("r+b") as file:
+        file.write(b"garbage!" * 4)
+
+
+def delete_log(pipeline: Pipeline) -> None:
+    (pipeline.home / "breaker.sqlite-wal").unlink()
+
+
+def delete_journal(pipeline: Pipeline) -> None:
+    lose(pipeline, "breaker")
+
+
+@pytest.mark.parametrize("loss", [damage_log, delete_log, delete_journal])
+@pytest.mark.parametrize("scope", ["system", "strategy:raw"])
+def test_a_trip_that_stood_only_in_a_lost_file_is_not_forgotten(loss: Any, scope: str) -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        program.wait_event("filled", program.submit(), done=True)
+        assert program.request("trip", reason="it looks wrong", scope=scope)["fenced"]
+        pipeline.kill("breaker")
+        loss(pipeline)
+        pipeline.start("breaker")
+        again(program)
+        circuit = next(each for each in status(program)["circuits"] if each["scope"] in (scope, "system"))
+        stopped = [each for each in status(program)["circuits"] if each["latched"]]
+        assert stopped, circuit
+        assert "journal" in stopped[0]["reason"]
+        blocked = program.submit()
+        assert program.wait_event("blocked", blocked)["code"] == "latched"
+        for each in stopped:
+            assert program.request("reset", reason="looked at it", scope=each["scope"])["ok"]
+        program.wait_trading()
+        program.wait_event("filled", program.submit(), done=True)
+
+
+def test_an_old_copy_of_the_breakers_journal_does_not_forget_a_trip_either() -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        pipeline.end("breaker")
+        copy = copied(pipeline, "breaker")
+        pipeline.start("breaker")
+        again(program)
+        program.wait_trading()
+        assert program.request("trip", reason="it looks wrong")["fenced"]
+        pipeline.end("breaker")
+        set_back(pipeline, "breaker", copy)
+        pipeline.start("breaker")
+        again(program)
+        assert (system(program)["state"], system(program)["latched"]) == ("OPEN", True)
+
+
+def test_fills_that_nobody_took_are_told_after_eight_days() -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        order_id = program.submit(order=GTC, ttl_ms=60_000)
+        program.wait_event("accepted", order_id)
+        pipeline.kill("breaker")
+        fill(pipeline, order_id, 4)
+        wait_until(lambda: "filled 4" in pipeline.log("executor"), "the executor has heard of the fill")
+        pipeline.end("executor")
+        with sqlite3.connect(pipeline.home / "executor.sqlite") as journal:
+            long_ago = time.time_ns() - 8 * 86_400 * 10**9
+            journal.execute("UPDATE feedback SET at_ns = ?", (long_ago,))
+            journal.execute("UPDATE taken SET at_ns = at_ns - ?", (8 * 86_400 * 10**9,))
+        journal.close()
+        pipeline.start("executor", "breaker")
+        again(program)
+        # Perhaps before the program has subscribed again.
+        wait_until(lambda: [event["shares"] for event in told(program, "filled")] == [4], "the fill is told")
+
+
+def test_an_order_that_was_partly_filled_and_that_ib_lists_no_longer_is_unknown() -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        with_fill, without = (program.submit(order=GTC, ttl_ms=60_000) for _ in range(2))
+        for order_id in (with_fill, without):
+            program.wait_event("accepted", order_id)
+        fill(pipeline, with_fill, 4)
+        program.wait_event("filled", with_fill)
+        pipeline.end("executor")
+        # The gateway forgets both, but not the executions of today.
+        for message in ("openOrder", "orderStatus", "completedOrder"):
+            done = pipeline.command(f"paper fault omit message={message} count=1000")
+            assert done.returncode == 0, done.stderr
+        pipeline.start("executor")
+        for order_id in (with_fill, without):
+            told = program.wait_event("unknown", order_id, secs=40)
+            assert "lists it no longer" in told["reason"]
+        assert sorted(status(program)["unknown"]) == sorted([with_fill, without])
