@@ -21,8 +21,10 @@ from tests.pipeline.raw import RawProgram
 SERVICES = ("paper", "executor", "breaker")
 STOPS = ("command", "file", "control")
 TROUBLES = ("kill", "end", "freeze")
-# The trouble and the stop fall somewhere into this window; a command needs a third of a second to start.
-WINDOW_SECS = 1.2
+# The trouble falls somewhere into this window, and the stop into the middle of it; a command needs a third of a
+# second to start.
+WINDOW_SECS = 1.8
+STOP_SECS = (0.3, 1.0)
 # Longer than a lease (500 ms) and than the grace of a breaker that is away.
 AWAY_SECS = 0.9
 # How long nothing may pass with everything running, and orders coming in.
@@ -47,6 +49,9 @@ class Trouble:
     names: tuple[str, ...]
     away: float
 
+    def __str__(self) -> str:
+        return f"{self.what} {'+'.join(self.names)}"
+
 
 @dataclass(frozen=True)
 class Case:
@@ -56,6 +61,8 @@ class Case:
     stop: str
     stop_at: float
     troubles: tuple[Trouble, ...]
+    # Once the stop is said to be done, and whatever went before is over.
+    afterwards: tuple[Trouble, ...]
 
 
 @dataclass
@@ -74,20 +81,18 @@ def case_of(seed: int) -> Case:
     """The case of this seed."""
     draw = random.Random(seed)
     both = ("breaker", "executor")
-    troubles = [
-        Trouble(
-            at=draw.uniform(0.0, WINDOW_SECS),
-            what=draw.choice(TROUBLES),
-            names=draw.choice([both[:1], both[1:], both, both[::-1]]),
-            away=draw.uniform(0.0, AWAY_SECS),
-        )
-        for _ in range(draw.randint(1, 3))
-    ]
+
+    def trouble(at: float) -> Trouble:
+        names = draw.choice([both[:1], both[1:], both, both[::-1]])
+        return Trouble(at, draw.choice(TROUBLES), names, draw.uniform(0.0, AWAY_SECS))
+
+    troubles = [trouble(draw.uniform(0.0, WINDOW_SECS)) for _ in range(draw.randint(1, 3))]
     return Case(
         seed=seed,
         stop=STOPS[seed % len(STOPS)],
-        stop_at=draw.uniform(0.0, WINDOW_SECS),
+        stop_at=draw.uniform(*STOP_SECS),
         troubles=tuple(sorted(troubles, key=lambda trouble: trouble.at)),
+        afterwards=(trouble(0.0),) if draw.random() < 0.5 else (),
     )
 
 
@@ -174,16 +179,18 @@ class Stop:
 
 def play(case: Case) -> Result:
     """Play one case with real processes."""
-    result = Result(case.seed, case.stop, [f"{each.what} {'+'.join(each.names)}" for each in case.troubles])
+    troubles = [str(trouble) for trouble in case.troubles]
+    result = Result(case.seed, case.stop, troubles + [f"then {trouble}" for trouble in case.afterwards])
     with running(*SERVICES, **SETTINGS) as pipeline, RawProgram(pipeline.home) as person:
         person.wait_trading(secs=SETTLE_SECS)
         with Feed(pipeline) as feed:
             wait_until(lambda: feed.filled, "a first fill")
             stop = Stop(pipeline, case.stop)
-            _make_trouble(case, pipeline, stop)
+            _do(pipeline, case.troubles, (case.stop_at, stop.start))
             stop.wait()
             # What had left the executor by then may be with the gateway only now; nothing may follow it.
             barrier_ns = _barrier(pipeline.port)
+            _do(pipeline, case.afterwards)
             if not stop.done_ns:
                 result.complaints.append(f"the stop was never said to be done: {stop.said}")
             _all_running(pipeline, person)
@@ -203,10 +210,10 @@ def play(case: Case) -> Result:
     return result
 
 
-def _make_trouble(case: Case, pipeline: Pipeline, stop: Stop) -> None:
-    """Do what the case says at its times; whoever was away is there again in the end."""
-    deeds: list[tuple[float, Callable[[], None]]] = [(case.stop_at, stop.start)]
-    for trouble in case.troubles:
+def _do(pipeline: Pipeline, troubles: tuple[Trouble, ...], *deeds_beside: tuple[float, Callable[[], None]]) -> None:
+    """Do everything at its time; whoever was away is there again in the end."""
+    deeds = list(deeds_beside)
+    for trouble in troubles:
         for name in trouble.names:
             deeds += [
                 (trouble.at, lambda trouble=trouble, name=name: _begin(trouble.what, name, pipeline)),  # type: ignore[misc]
