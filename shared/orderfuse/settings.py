@@ -106,6 +106,9 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[paper]`: the offline stand-in for TWS and IB Gateway."""
 
     port: Annotated[Port, Meta(description="loopback port that it listens on")] = 4010
+    account: Annotated[
+        str, Meta(min_length=1, max_length=32, pattern=_PRINTABLE, description="the account that it says it has")
+    ] = "DU0000000"
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of prices and fills")] = 1
     messages_per_second: Annotated[
         int, Meta(ge=0, le=1_000_000, description="IB's pacing rule, error 100 beyond it; 0: off")
