@@ -268,7 +268,7 @@ class _Ears:
     ) -> None:
         self._sink(StatusReport(order_id, status, filled, remaining, perm_id, client_id, why_held))
 
-    def openOrder(self, order_id: int, _contract: Any, order: Any, state: Any) -> None:  # noqa: N802
+    def openOrder(self, order_id: int, contract: Any, order: Any, state: Any) -> None:  # noqa: N802
         self._sink(
             OpenOrderReport(
                 ib_order_id=int(order_id),
@@ -280,6 +280,11 @@ class _Ears:
                 quantity=order.totalQuantity,
                 warning=state.warningText,
                 terms={name: getattr(order, name) for name in TERMS},
+                sec_type=contract.secType,
+                con_id=contract.conId,
+                symbol=contract.localSymbol or contract.symbol,
+                side=order.action,
+                order_type=order.orderType,
             )
         )
 

@@ -37,6 +37,11 @@ class OpenOrderReport:
     warning: str = ""
     # Those by which a change can be seen (`orderfuse.ibfields.TERMS`).
     terms: Mapping[str, Any] = field(default_factory=dict)
+    sec_type: str = ""
+    con_id: int = 0
+    symbol: str = ""
+    side: str = ""
+    order_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)

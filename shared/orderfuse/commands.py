@@ -30,6 +30,7 @@ from orderfuse.livewatch import watch_events
 from orderfuse.messages import ConditionName, Generation, OrderId, Price, Scope, Shares, StrategyId
 from orderfuse.orderview import order_rows, order_story
 from orderfuse.outcome import EXIT_CODES, REFUSED, OneLineGroup, fail, failures
+from orderfuse.panic import start_panic
 from orderfuse.papercommands import paper
 from orderfuse.preview import before_reset
 from orderfuse.replies import a_list, a_map, maps
@@ -141,6 +142,20 @@ def trip(
     Example: orderfuse trip --reason "fills look wrong" --cancel ours
     """
     stop_now(home_of(context), scope, reason_if_any(words, reason), cancel.value if cancel else None)
+
+
+@app.command(epilog=EXIT_CODES)
+def panic(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Cancel without being asked.")] = False,
+) -> None:
+    """Cancel every order of the account at IB, by hand or by program, with neither breaker nor executor.
+
+    For when trip is not enough, or nothing answers any more. It stops all new orders first, until a reset.
+
+    Example: orderfuse panic --yes
+    """
+    start_panic(home_of(context), yes=yes)
 
 
 @app.command(epilog=EXIT_CODES)
