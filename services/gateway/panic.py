@@ -112,6 +112,7 @@ def _word() -> str:
 
 async def _list(settings: IbSettings) -> list[OpenOrderReport]:
     async with _connected(settings) as gateway:
+        _tell(f"connected to {gateway.where} with client id {gateway.client_id}, account {clean(gateway.account)}")
         return await gateway.list_orders()
 
 
@@ -144,11 +145,10 @@ async def _connected(settings: IbSettings) -> AsyncIterator[_Gateway]:
     """
     first, last = settings.client_id + FIRST_CLIENT_ID, settings.client_id + LAST_CLIENT_ID
     for client_id in range(first, last + 1):
-        gateway = _Gateway(f"{settings.host}:{settings.port}")
+        gateway = _Gateway(f"{settings.host}:{settings.port}", client_id)
         try:
-            if await gateway.connect(settings, client_id):
-                account = allowed_account(settings, gateway.accounts)
-                _tell(f"connected to {gateway.where} with client id {client_id}, account {clean(account)}")
+            if await gateway.connect(settings):
+                gateway.account = allowed_account(settings, gateway.accounts)
                 yield gateway
                 return
         finally:
@@ -159,9 +159,11 @@ async def _connected(settings: IbSettings) -> AsyncIterator[_Gateway]:
 class _Gateway:
     """One connection, and what it has said."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, client_id: int) -> None:
         self.where = where
+        self.client_id = client_id
         self.accounts: tuple[str, ...] = ()
+        self.account = ""
         self.said: list[ErrorReport] = []
         self._listed: dict[_Key, OpenOrderReport] = {}
         self._in_use = False
@@ -172,13 +174,15 @@ class _Gateway:
         # A handful of messages, each waited for: no pacing of ours may stand before a stop.
         self._session = Session(self._hear, Pacer(0))
 
-    async def connect(self, settings: IbSettings, client_id: int) -> bool:
-        """Whether it is connected; False if another program has this client id.
+    async def connect(self, settings: IbSettings) -> bool:
+        """Whether it is connected; False if another program has its client id.
 
         Raises:
             NoAnswer: nobody is there, or no gateway.
         """
-        connecting = asyncio.create_task(self._session.connect(settings.host, settings.port, client_id, CONNECT_SECS))
+        connecting = asyncio.create_task(
+            self._session.connect(settings.host, settings.port, self.client_id, CONNECT_SECS)
+        )
         lost = asyncio.create_task(self._closed.wait())
         await asyncio.wait({connecting, lost}, return_when=asyncio.FIRST_COMPLETED)
         for task in (connecting, lost):

@@ -149,9 +149,10 @@ def panic(
     context: typer.Context,
     yes: Annotated[bool, typer.Option("--yes", help="Cancel without being asked.")] = False,
 ) -> None:
-    """Cancel every order of the account at IB, by hand or by program, with neither breaker nor executor.
+    """Cancel everything at IB, with neither breaker nor executor.
 
-    For when trip is not enough, or nothing answers any more. It stops all new orders first, until a reset.
+    For when a stop is not enough, or nothing answers any more. It stops all new orders first, until a reset. Orders
+    placed by hand are cancelled too.
 
     Example: orderfuse panic --yes
     """
