@@ -47,6 +47,8 @@ def stop_now(home: Path, scope: str, reason: str, cancel: str | None) -> None:
         if hand.reply is not None:
             with done_already(), contextlib.suppress(SettingsError):
                 _tell_of_orders_at_ib(home, scope, cancel)
+        with done_already():
+            say(f"-> find the cause, then: orderfuse reset{'' if scope == SYSTEM else f' --scope {scope}'}")
     if not (reason or interrupted) and stdin_is_a_person():
         with contextlib.suppress(KeyboardInterrupt):
             _ask_why_afterwards(hand)
@@ -118,7 +120,7 @@ class HandStop:
     # -- what to say --------------------------------------------------------------------------------------
 
     def told(self) -> Iterator[str]:
-        """What is stopped, since when, and what ends it."""
+        """What is stopped, and since when."""
         assert self.at is not None  # noqa: S101 - of what is not stopped there is a complaint
         since = f"stopped at {self.at:%H:%M:%S} UTC"
         by_file = f"{since} by the file {self._path}: no order passes"
@@ -135,8 +137,6 @@ class HandStop:
             yield from after_trip(self.reply)
         if self._stands:
             yield f"the file {self._path} {self._stands}: a reset of system removes it"
-        option = "" if self.scope == SYSTEM else f" --scope {self.scope}"
-        yield f"-> find the cause, then: orderfuse reset{option}"
 
     def warnings(self) -> Iterator[str]:
         """What makes this stop weaker than it looks."""
