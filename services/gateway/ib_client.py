@@ -49,7 +49,10 @@ _ORDER_REF_FIELD = {5: 23, 11: 26, 101: 22}
 # The messages whose loss could hide what became of an order; others are only logged.
 ORDER_MESSAGES = frozenset({3, 4, 5, 9, 11, 15, 53, 55, 59, 101, 102})
 # What names a contract to a person.
-_NAMED = ("secType", "symbol", "exchange", "currency", "conId", "lastTradeDateOrContractMonth", "strike", "right")
+_NAMED = (
+    *("secType", "symbol", "localSymbol", "exchange", "currency", "conId"),
+    *("lastTradeDateOrContractMonth", "strike", "right"),
+)
 # IB's way to say that it has no number.
 _UNSET = 1.7976931348623157e308
 

@@ -107,6 +107,7 @@ async def _serve(settings: Settings, scenario: list[Fault]) -> int:
             state_path=Path(paper.state_file) if paper.state_file else None,
             scenario=scenario,
             max_working_orders=paper.max_working_orders,
+            account_id=paper.account,
             **sizes,
         )
         await gateway.start()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from services.paper import render
-from services.paper.exchange import ACCOUNT, Exchange
+from services.paper.exchange import Exchange
 from services.paper.order_layouts import flagged
 from services.paper.orders import read_int
 from services.paper.sessions import Session, tell
@@ -54,7 +54,7 @@ class AccountDesk:
                 self._tell_summary(session, request_id, tags)
 
     def _values(self) -> list[tuple[str, str, str]]:
-        return render.account_values(self._exchange.totals(), self.forced)
+        return render.account_values(self._exchange.totals(), self._exchange.account_id, self.forced)
 
     def _positions(self, session: Session, _fields: Fields) -> None:
         session.subscriptions.positions = True
@@ -64,7 +64,7 @@ class AccountDesk:
     def _tell_positions(self, session: Session, *, open_only: bool = False) -> None:
         for held in self._exchange.account.positions.values():
             if held.quantity or not open_only:
-                tell(session, render.position(held))
+                tell(session, render.position(held, self._exchange.account_id))
 
     def _cancel_positions(self, session: Session, _fields: Fields) -> None:
         session.subscriptions.positions = False
@@ -73,22 +73,22 @@ class AccountDesk:
         session.subscriptions.account = flagged(fields["subscribe"])
         if not session.subscriptions.account:
             return
-        if not _is_account(fields["account"]):
+        if not self._is_account(fields["account"]):
             session.say("error", id=-1, code=321, text=_invalid_account(fields["account"]))
             return
         self._tell_account(session)
-        session.say("accountDownloadEnd", account=ACCOUNT)
+        session.say("accountDownloadEnd", account=self._exchange.account_id)
 
     def _tell_account(self, session: Session) -> None:
         for key, value, currency in self._values():
-            session.say("accountValue", key=key, value=value, currency=currency, account=ACCOUNT)
+            session.say("accountValue", key=key, value=value, currency=currency, account=self._exchange.account_id)
         for held in self._exchange.account.positions.values():
-            tell(session, render.portfolio(held, self._exchange.quote(held.instrument).last))
+            tell(session, render.portfolio(held, self._exchange.quote(held.instrument).last, self._exchange.account_id))
         session.say("accountTime", time=time.strftime("%H:%M", time.localtime(self._clock())))
 
     def _account_updates_multi(self, session: Session, fields: Fields) -> None:
         request_id = read_int(fields, "reqId")
-        if not _is_account(fields["account"]):
+        if not self._is_account(fields["account"]):
             session.say("error", id=request_id, code=321, text=_invalid_account(fields["account"]))
             return
         if len(session.subscriptions.multi) < MAX_SUMMARIES:
@@ -101,7 +101,7 @@ class AccountDesk:
             session.say(
                 "accountUpdateMulti",
                 reqId=request_id,
-                account=ACCOUNT,
+                account=self._exchange.account_id,
                 key=key,
                 value=value,
                 currency=currency,
@@ -128,7 +128,7 @@ class AccountDesk:
                 session.say(
                     "accountSummary",
                     reqId=request_id,
-                    account=ACCOUNT,
+                    account=self._exchange.account_id,
                     tag=key,
                     value=value,
                     currency=currency,
@@ -138,11 +138,10 @@ class AccountDesk:
         session.subscriptions.summaries.pop(read_int(fields, "reqId"), None)
 
     def _managed_accounts(self, session: Session, _fields: Fields) -> None:
-        session.say("managedAccounts", accounts=ACCOUNT)
+        session.say("managedAccounts", accounts=self._exchange.account_id)
 
-
-def _is_account(text: str) -> bool:
-    return text in ("", ACCOUNT)
+    def _is_account(self, text: str) -> bool:
+        return text in ("", self._exchange.account_id)
 
 
 def _invalid_account(text: str) -> str:

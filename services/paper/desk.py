@@ -12,7 +12,7 @@ from services.paper.accounts import AccountDesk
 from services.paper.board import FaultBoard
 from services.paper.clock import local_midnight, parse_time
 from services.paper.effects import Cut, Pause, Step, client_of, order_ref_of, status_told
-from services.paper.exchange import ACCOUNT, Exchange
+from services.paper.exchange import Exchange
 from services.paper.fault_texts import TEXTS
 from services.paper.faults import DuplicateMessages, LateMessages, OmitMessages
 from services.paper.orders import Execution, read_int, read_ticket
@@ -105,7 +105,7 @@ class PaperDesk:
         return True
 
     def _welcome(self, session: Session) -> None:
-        session.say("managedAccounts", accounts=ACCOUNT)
+        session.say("managedAccounts", accounts=self.exchange.account_id)
         session.say("nextValidId", orderId=self.exchange.next_order_id(_client(session)))
         for code in FARM_CODES:
             session.say("error", id=-1, code=code, text=TEXTS[code])
@@ -168,7 +168,7 @@ class PaperDesk:
             elif isinstance(step, Cut):
                 self._cut(step, delay_secs)
             else:
-                message, values = render.render(step)
+                message, values = render.render(step, self.exchange.account_id)
                 self.account_changed = self.account_changed or message == "execDetails"
                 session = self.sessions.get(client_of(step))
                 if session is not None:
@@ -258,13 +258,13 @@ class PaperDesk:
 
     def _tell_open_orders(self, session: Session, client_id: int | None) -> None:
         for order in self.exchange.open_orders(client_id):
-            tell(session, render.open_order(order, order.status))
+            tell(session, render.open_order(order, order.status, self.exchange.account_id))
             tell(session, render.order_status(status_told(order, order.status)))
         session.say("openOrderEnd")
 
     def _completed_orders(self, session: Session, _fields: Fields) -> None:
         for order in self.exchange.completed_orders(local_midnight(self._clock())):
-            tell(session, render.completed_order(order))
+            tell(session, render.completed_order(order, self.exchange.account_id))
         session.say("completedOrdersEnd")
 
     def _executions(self, session: Session, fields: Fields) -> None:
@@ -272,8 +272,8 @@ class PaperDesk:
         client_id = read_int(fields, "clientId")
         since = max(local_midnight(self._clock()), parse_time(fields["time"]) or 0.0)
         for execution in self.exchange.executions:
-            if execution.at >= since and _matches(execution, fields, client_id):
-                tell(session, render.execution_details(execution, request_id))
+            if execution.at >= since and self._matches(execution, fields, client_id):
+                tell(session, render.execution_details(execution, self.exchange.account_id, request_id))
                 tell(session, render.commission_report(execution))
         session.say("execDetailsEnd", reqId=request_id)
 
@@ -285,6 +285,18 @@ class PaperDesk:
     def _current_time(self, session: Session, _fields: Fields) -> None:
         session.say("currentTime", time=int(self._clock()))
 
+    def _matches(self, execution: Execution, fields: Mapping[str, Any], client_id: int) -> bool:
+        order = execution.order
+        side = {"BUY": 1, "BOT": 1, "SELL": -1, "SLD": -1, "SSHORT": -1}.get(fields["side"].upper(), 0)
+        return (
+            client_id in (0, order.ticket.client_id)
+            and fields["account"] in ("", self.exchange.account_id)
+            and fields["symbol"] in ("", order.instrument.symbol)
+            and fields["secType"] in ("", order.instrument.sec_type)
+            and fields["exchange"] in ("", order.ticket.contract["exchange"], order.instrument.exchange)
+            and side in (0, order.sign)
+        )
+
 
 def _nothing(_session: Session, _fields: Fields) -> None:
     """Take a request that has no answer and, here, no effect."""
@@ -294,16 +306,3 @@ def _client(session: Session) -> int:
     # Requests are only handed over after startApi.
     assert session.client_id is not None  # noqa: S101
     return session.client_id
-
-
-def _matches(execution: Execution, fields: Mapping[str, Any], client_id: int) -> bool:
-    order = execution.order
-    side = {"BUY": 1, "BOT": 1, "SELL": -1, "SLD": -1, "SSHORT": -1}.get(fields["side"].upper(), 0)
-    return (
-        client_id in (0, order.ticket.client_id)
-        and fields["account"] in ("", ACCOUNT)
-        and fields["symbol"] in ("", order.instrument.symbol)
-        and fields["secType"] in ("", order.instrument.sec_type)
-        and fields["exchange"] in ("", order.ticket.contract["exchange"], order.instrument.exchange)
-        and side in (0, order.sign)
-    )

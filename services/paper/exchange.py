@@ -39,7 +39,7 @@ from services.paper.rules import (
     too_many_working,
 )
 
-ACCOUNT = "DU0000000"
+ACCOUNT_ID = "DU0000000"
 TICK_SECS = 0.25
 # After a long sleep of the machine the walk does not make up for every step that it missed.
 MAX_CATCH_UP_STEPS = 1000
@@ -57,6 +57,7 @@ class Exchange:
         tick_secs: Time between two price steps.
         max_working_orders: IB's limit for one contract and side, 20; 0 for none.
         available_size: How many are bid and offered at each price step; 0 for any number.
+        account_id: The account whose orders these are.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Exchange:
         tick_secs: float = TICK_SECS,
         max_working_orders: int = 0,
         available_size: float = 0,
+        account_id: str = ACCOUNT_ID,
     ) -> None:
         self.seed = seed
+        self.account_id = account_id
         self.account = Account(lambda instrument: self.quote(instrument).last)
         self.book = Book(now)
         self.catalogue = Catalogue()
@@ -139,7 +142,7 @@ class Exchange:
             instrument = self.catalogue.resolve(ticket.contract)
         except UnknownContractError as error:
             return [_error(ticket, Refusal(200, str(error)))]
-        refusal = refuse_order(ticket, instrument, ACCOUNT, now)
+        refusal = refuse_order(ticket, instrument, self.account_id, now)
         if refusal is None and old is not None:
             refusal = refuse_change(old, ticket, instrument)
         if refusal is not None:

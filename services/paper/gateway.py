@@ -14,7 +14,7 @@ from services.paper.actions import act, contract_of, is_ready
 from services.paper.board import FaultBoard
 from services.paper.control import ControlSocket
 from services.paper.desk import PaperDesk
-from services.paper.exchange import ACCOUNT, TICK_SECS, Exchange
+from services.paper.exchange import ACCOUNT_ID, TICK_SECS, Exchange
 from services.paper.faults import Fault, Liquidity, MovePrice
 from services.paper.orders import CONTRACT_FIELDS
 from services.paper.record import WireRecord
@@ -44,6 +44,7 @@ class PaperGateway:
         clock: Wall-clock seconds.
         max_working_orders: IB's limit of working orders for one contract and side; 0 for none.
         available_size: How many are bid and offered at each price step; 0 for any number.
+        account_id: The account that it says it has.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class PaperGateway:
         clock: Callable[[], float] = time.time,
         max_working_orders: int = 0,
         available_size: int = 0,
+        account_id: str = ACCOUNT_ID,
     ) -> None:
         self.port = port
         self.seed = seed
@@ -72,6 +74,7 @@ class PaperGateway:
             tick_secs=tick_secs,
             max_working_orders=max_working_orders,
             available_size=available_size,
+            account_id=account_id,
         )
         self.faults = FaultBoard()
         self.record = WireRecord(record_path, in_memory=record_in_memory)
@@ -121,7 +124,8 @@ class PaperGateway:
             raise
         self.port = self._server.sockets[0].getsockname()[1]
         self._ticker = asyncio.create_task(self._tick_for_ever())
-        logger.info("paper gateway listening on {}:{} (account {}, seed {})", HOST, self.port, ACCOUNT, self.seed)
+        account = self.exchange.account_id
+        logger.info("paper gateway listening on {}:{} (account {}, seed {})", *(HOST, self.port, account, self.seed))
 
     async def stop(self) -> None:
         """Close every connection and remove the sockets."""
@@ -146,7 +150,7 @@ class PaperGateway:
         """Return counts for people and tests."""
         exchange = self.exchange
         return {
-            "account": ACCOUNT,
+            "account": exchange.account_id,
             "port": self.port,
             "connections": len(self.desk.connections),
             "clients": sorted(self.desk.sessions),

@@ -16,7 +16,6 @@ from services.paper.effects import (
     PreviewTold,
     StatusTold,
 )
-from services.paper.exchange import ACCOUNT
 from services.paper.instruments import Instrument
 from services.paper.order_layouts import MARGIN_FIELDS
 from services.paper.orders import Execution, Order, Status
@@ -25,21 +24,21 @@ from services.paper.wire import decimal_text
 Message = tuple[str, dict[str, Any]]
 
 
-def render(effect: Effect) -> Message:
-    """Return the message that tells an effect."""
+def render(effect: Effect, account_id: str) -> Message:
+    """Return the message that tells an effect on an account."""
     match effect:
         case OpenOrderTold():
-            return open_order(effect.order, effect.status, with_commission=effect.with_commission)
+            return open_order(effect.order, effect.status, account_id, with_commission=effect.with_commission)
         case StatusTold():
             return order_status(effect)
         case ExecutionTold():
-            return execution_details(effect.execution, request_id=-1)
+            return execution_details(effect.execution, account_id, request_id=-1)
         case CommissionTold():
             return commission_report(effect.execution)
         case ErrorTold():
             return error(effect.order_id, effect.code, effect.text)
         case PreviewTold():
-            return _preview(effect)
+            return _preview(effect, account_id)
 
 
 def error(request_id: int, code: int, text: str) -> Message:
@@ -47,15 +46,15 @@ def error(request_id: int, code: int, text: str) -> Message:
     return "error", {"id": request_id, "code": code, "text": text}
 
 
-def open_order(order: Order, status: Status, *, with_commission: bool = False) -> Message:
+def open_order(order: Order, status: Status, account_id: str, *, with_commission: bool = False) -> Message:
     """Return an openOrder."""
     ticket = order.ticket
-    values = _order_values(order)
+    values = _order_values(order, account_id)
     values["orderId"] = ticket.order_id
     values["clientId"] = ticket.client_id
     values["totalQuantity"] = decimal_text(ticket.quantity)
     values["status"] = status.value
-    values["sharesAllocation"] = f"{order.perm_id}.0/{ACCOUNT}/{decimal_text(ticket.quantity)}"
+    values["sharesAllocation"] = f"{order.perm_id}.0/{account_id}/{decimal_text(ticket.quantity)}"
     if ticket.parent_id:
         values["parentId"] = ticket.parent_id
     if with_commission:
@@ -81,9 +80,9 @@ def order_status(told: StatusTold) -> Message:
     }
 
 
-def completed_order(order: Order) -> Message:
+def completed_order(order: Order, account_id: str) -> Message:
     """Return a completedOrder: as at IB without order id, and a filled one without quantity."""
-    values = _order_values(order)
+    values = _order_values(order, account_id)
     values["totalQuantity"] = decimal_text(order.remaining)
     values["filledQuantity"] = decimal_text(order.filled)
     values["status"] = order.status.value
@@ -92,7 +91,7 @@ def completed_order(order: Order) -> Message:
     return "completedOrder", values
 
 
-def execution_details(execution: Execution, request_id: int) -> Message:
+def execution_details(execution: Execution, account_id: str, request_id: int) -> Message:
     """Return an execDetails; `request_id` -1 means that nobody asked for it."""
     order = execution.order
     ticket = order.ticket
@@ -103,7 +102,7 @@ def execution_details(execution: Execution, request_id: int) -> Message:
         "orderId": ticket.order_id,
         "execId": execution.exec_id,
         "time": execution_time_text(execution.at),
-        "account": ACCOUNT,
+        "account": account_id,
         "executionExchange": instrument.exchange,
         "side": "BOT" if order.sign > 0 else "SLD",
         "shares": decimal_text(execution.shares),
@@ -128,23 +127,23 @@ def commission_report(execution: Execution) -> Message:
     return "commissionReport", values
 
 
-def position(held: Position) -> Message:
+def position(held: Position, account_id: str) -> Message:
     """Return a position."""
     return "position", {
         **held.instrument.describe(),
-        "account": ACCOUNT,
+        "account": account_id,
         "position": decimal_text(held.quantity),
         "avgCost": decimal_text(held.average_cost),
     }
 
 
-def portfolio(held: Position, price: float) -> Message:
+def portfolio(held: Position, price: float, account_id: str) -> Message:
     """Return a portfolio line at a price."""
     described = held.instrument.describe()
     described["primaryExchange"] = described.pop("exchange")
     return "portfolio", {
         **described,
-        "account": ACCOUNT,
+        "account": account_id,
         "position": decimal_text(held.quantity),
         "marketPrice": decimal_text(price),
         "marketValue": decimal_text(price * held.quantity * held.instrument.multiplier),
@@ -154,7 +153,9 @@ def portfolio(held: Position, price: float) -> Message:
     }
 
 
-def account_values(totals: Totals, forced: Mapping[str, float] | None = None) -> list[tuple[str, str, str]]:
+def account_values(
+    totals: Totals, account_id: str, forced: Mapping[str, float] | None = None
+) -> list[tuple[str, str, str]]:
     """Return the account's values as (key, value, currency); forced ones are what they are said to be."""
     money = {
         "NetLiquidation": totals.net_liquidation,
@@ -186,7 +187,7 @@ def account_values(totals: Totals, forced: Mapping[str, float] | None = None) ->
             if key in money:
                 money[key] = value
     return [
-        ("AccountCode", ACCOUNT, ""),
+        ("AccountCode", account_id, ""),
         ("AccountType", "INDIVIDUAL", ""),
         ("AccountReady", "true", ""),
         ("Cushion", f"{cushion:.6f}", ""),
@@ -216,8 +217,8 @@ def contract_details(instrument: Instrument, request_id: int) -> Message:
     }
 
 
-def _preview(effect: PreviewTold) -> Message:
-    values = _order_values(effect.order)
+def _preview(effect: PreviewTold, account_id: str) -> Message:
+    values = _order_values(effect.order, account_id)
     ticket = effect.order.ticket
     pairs = (effect.init_margin, effect.maint_margin, effect.equity_with_loan)
     margins = [
@@ -238,7 +239,7 @@ def _preview(effect: PreviewTold) -> Message:
     return "openOrder", values
 
 
-def _order_values(order: Order) -> dict[str, Any]:
+def _order_values(order: Order, account_id: str) -> dict[str, Any]:
     """Return what openOrder and completedOrder have in common."""
     ticket = order.ticket
     values = order.instrument.describe(ticket.contract["exchange"])
@@ -254,7 +255,7 @@ def _order_values(order: Order) -> dict[str, Any]:
         values["trailStopPrice"] = values["trailStopPriceAgain"] = f"{order.trail_stop:.8g}"
     values["tif"] = ticket.tif
     values["ocaGroup"] = ticket.oca_group
-    values["account"] = ACCOUNT
+    values["account"] = account_id
     values["orderRef"] = ticket.order_ref
     values["goodTillDate"] = ticket.good_till
     values["permId"] = order.perm_id

@@ -8,6 +8,7 @@ import pwd
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,9 +17,11 @@ import typer
 from orderfuse.control import ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.outcome import failures
+from orderfuse.plain import MAX_REASON, plain
 from orderfuse.replies import a_list, maps
-from orderfuse.settings import Settings, load_settings
+from orderfuse.settings import Settings, default_home, load_settings
 from orderfuse.show import stdin_is_a_person
+from orderfuse.stopfile import StopFile
 
 # The breaker answers from memory, before it does anything else; with the start of Python a person waits a
 # second at most for the word that it is not there, or stuck.
@@ -26,8 +29,6 @@ STATUS_TIMEOUT_S = 0.65
 # What is asked only to say more: it must not hold up a stop, nor who presses the tabulator key.
 HINT_TIMEOUT_S = 0.2
 HINT_CONNECT_TIMEOUT_S = 0.2
-# What the bus takes.
-MAX_REASON = 500
 
 
 def settings_of(context: typer.Context) -> Settings:
@@ -37,6 +38,16 @@ def settings_of(context: typer.Context) -> Settings:
         SettingsError: the home or a setting cannot be used.
     """
     return load_settings(context.obj, create_home=context.obj is None)
+
+
+def home_of(context: typer.Context) -> Path:
+    """The absolute path of the chosen home, which need not be there."""
+    chosen: Path = context.obj or default_home()
+    try:
+        return chosen.expanduser().absolute()
+    except RuntimeError:
+        # `~name` of a user that there is not; the path itself says so to whoever reads of it.
+        return chosen.absolute()
 
 
 @contextmanager
@@ -53,6 +64,23 @@ def explained(control: ControlClient, more: Callable[[dict[str, Any]], str]) -> 
         yield
     except ControlRefused as error:
         raise ControlRefused(f"{error.reason}{more(quick_status(control))}", code=error.code) from None
+
+
+@contextmanager
+def told_of_the_file(home: Path) -> Iterator[None]:
+    """Where no breaker answers, say whether the file STOP keeps orders from passing all the same."""
+    try:
+        yield
+    except BreakerUnavailable as error:
+        file = StopFile(home)
+        found = file.look()
+        if found is None:
+            raise
+        raise BreakerUnavailable(
+            f"NO ORDER PASSES: the file {file.path} is there ({found.reason}), and the executor obeys it too. "
+            f"A reset of system removes it. But {error}",
+            sent=error.sent,
+        ) from None
 
 
 def hint(control: ControlClient, op: str, **fields: Any) -> dict[str, Any]:
@@ -114,6 +142,21 @@ def reason_from(words: list[str] | None, option: str | None) -> str:
     if not reason and (option is not None or not stdin_is_a_person()):
         raise typer.BadParameter("a reason is needed (--reason): it is journaled for whoever asks later")
     return reason
+
+
+def reason_if_any(words: list[str] | None, option: str | None) -> str:
+    """The reason as it was given, empty if none was. For a stop, which is refused for no reason whatever."""
+    return plain(" ".join([*(words or []), option or ""]).strip(), MAX_REASON)
+
+
+def why_afterwards() -> str:
+    """Have the person type the reason of what is done already; empty if they leave it at that."""
+    try:
+        return plain(str(typer.prompt("Why", default="", show_default=False, err=True)).strip(), MAX_REASON)
+    except (typer.Abort, KeyboardInterrupt):
+        # What is said next begins on a line of its own.
+        typer.echo(err=True)
+        return ""
 
 
 def ask_why() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -12,32 +11,34 @@ import typer
 
 from orderfuse import completion
 from orderfuse.asking import (
-    HINT_CONNECT_TIMEOUT_S,
     STATUS_TIMEOUT_S,
     ask_why,
     asking,
     did_you_mean,
     explained,
+    home_of,
     one_of,
     reason_from,
+    reason_if_any,
     scopes_in,
     settings_of,
+    told_of_the_file,
     unknown_in,
     who,
 )
-from orderfuse.control import CONNECT_TIMEOUT_S
 from orderfuse.livewatch import watch_events
 from orderfuse.messages import ConditionName, Generation, OrderId, Price, Scope, Shares, StrategyId
 from orderfuse.orderview import order_rows, order_story
 from orderfuse.outcome import EXIT_CODES, REFUSED, OneLineGroup, fail, failures
+from orderfuse.panic import start_panic
 from orderfuse.papercommands import paper
-from orderfuse.preview import after_trip, before_reset, before_trip, trip_preview
+from orderfuse.preview import before_reset
 from orderfuse.replies import a_list, a_map, maps
-from orderfuse.show import clean, names, say, say_json, say_warning
+from orderfuse.show import clean, names, say, say_json, say_warning, warn
 from orderfuse.statusview import status_lines, verdict
+from orderfuse.stopfile import StopFile
+from orderfuse.stopping import stop_now
 
-# A trip answers once the executor has confirmed the fence or its lease (500 ms) has run out.
-TRIP_TIMEOUT_S = 2.0
 ID_RULE = "letters, digits and . _ -, beginning with a letter or digit"
 
 app = typer.Typer(cls=OneLineGroup, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -115,7 +116,7 @@ def status(context: typer.Context, as_json: AsJson = False) -> None:
 
     Example: orderfuse status
     """
-    with asking(context) as control:
+    with asking(context) as control, told_of_the_file(home_of(context)):
         reply = control.request("status", timeout_s=STATUS_TIMEOUT_S)
     if as_json:
         say_json(reply)
@@ -136,28 +137,26 @@ def trip(
 ) -> None:
     """Stop now: nothing more is sent to IB until somebody resets it. Cancels still pass.
 
-    For whenever you are in doubt. With a reason given it asks nothing; without one it asks for it.
+    For whenever you are in doubt, also where no breaker answers. It stops first and asks for a reason afterwards.
 
     Example: orderfuse trip --reason "fills look wrong" --cancel ours
     """
-    why = reason_from(words, reason)
-    with asking(context) as control:
-        # Only to be shown: whatever becomes of it, a full disk or a closed pipe too, the trip is sent.
-        with contextlib.suppress(OSError):
-            preview = trip_preview(control, scope)
-            say(*before_trip(preview, scope, cancel.value if cancel else None, settings_of(context)))
-        reply = control.request(
-            "trip",
-            timeout_s=TRIP_TIMEOUT_S,
-            # It has been connecting all the while that the preview was asked for.
-            connect_timeout_s=CONNECT_TIMEOUT_S - HINT_CONNECT_TIMEOUT_S,
-            reason=why or ask_why(),
-            scope=scope,
-            cancel=cancel.value if cancel else None,
-            who=who(),
-        )
-    say(*after_trip(reply, scope))
-    say_warning(reply)
+    stop_now(home_of(context), scope, reason_if_any(words, reason), cancel.value if cancel else None)
+
+
+@app.command(epilog=EXIT_CODES)
+def panic(
+    context: typer.Context,
+    yes: Annotated[bool, typer.Option("--yes", help="Cancel without being asked.")] = False,
+) -> None:
+    """Cancel everything at IB, with neither breaker nor executor.
+
+    For when a stop is not enough, or nothing answers any more. It stops all new orders first, until a reset. Orders
+    placed by hand are cancelled too.
+
+    Example: orderfuse panic --yes
+    """
+    start_panic(home_of(context), yes=yes)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -180,13 +179,14 @@ def reset(
     Example: orderfuse reset --reason "feed is back" --scope strategy:alpha
     """
     why = reason_from(None, reason)
+    stop_file = StopFile(home_of(context))
     with asking(context) as control:
         shown = control.request("status", timeout_s=STATUS_TIMEOUT_S)
         circuit = next((each for each in maps(shown.get("circuits")) if each.get("scope") == scope), None)
         if circuit is None:
             known = scopes_in(shown)
             fail(REFUSED, f"refused: there is no circuit {scope}{did_you_mean(scope, known) or f': {names(known)}'}")
-        say(*before_reset(shown, circuit, datetime.now(UTC)))
+        say(*before_reset(shown, circuit, datetime.now(UTC), stop_file.look()))
         with explained(control, lambda now: f"; nothing was changed. Now: {verdict(now).plain}"):
             reply = control.request(
                 "reset",
@@ -197,6 +197,9 @@ def reset(
             )
         say(f"{scope} is {clean(reply.get('state'))}, generation {clean(reply.get('generation'))}")
         say_warning(reply)
+        still = stop_file.look()
+        if still:
+            warn(f"NO ORDER PASSES: the file {stop_file.path} is there ({still.reason})")
 
 
 @app.command(epilog=EXIT_CODES)

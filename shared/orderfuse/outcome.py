@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import signal
 import sys
 from collections.abc import Iterator
 from io import TextIOWrapper
@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.papercontrol import PaperUnavailable
 from orderfuse.settings import SettingsError
-from orderfuse.show import clean
+from orderfuse.show import clean, discard, say_aside
 
 DONE, REFUSED, USAGE, NOTHING_ANSWERS = range(4)
 # Ended by ctrl-C, as shells count it.
@@ -53,11 +53,11 @@ class OneLineGroup(TyperGroup):
                 sys.stdout.flush()
         except BrokenPipeError:
             # Who reads has seen enough, as `head` does.
-            _discard_output()
+            discard(sys.stdout)
         except KeyboardInterrupt:
             fail(INTERRUPTED, "interrupted: what was asked may have been done; look with: orderfuse status")
         except OSError as error:
-            _discard_output()
+            discard(sys.stdout)
             fail(
                 REFUSED,
                 f"what was asked may have been done, but its answer cannot be written: {error.strerror or error}",
@@ -87,11 +87,36 @@ def failures() -> Iterator[None]:
         fail(NOTHING_ANSWERS, f"{error}. Is it running with this home? Start it: make paper")
 
 
+@contextlib.contextmanager
+def done_already() -> Iterator[None]:
+    """For telling what is done: output that nobody can be given changes no exit code."""
+    try:
+        yield
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        discard(sys.stdout)
+    except OSError as error:
+        discard(sys.stdout)
+        _complain(DONE, f"it is done, but what was done cannot be written: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[list[int]]:
+    """Ctrl-C ends nothing in here: it is noted in the list, for afterwards."""
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _complain(code: int, text: str) -> int:
     line = " ".join(clean(text, keep="\n\t").split())
     # Without arguments the help itself is the answer, and it is on the screen already.
     if line:
-        typer.echo(f"orderfuse: {line}", err=True)
+        say_aside(f"orderfuse: {line}")
     return code
 
 
@@ -105,11 +130,3 @@ def _print_whatever_comes() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_output() -> None:
-    """Python writes what is left once more at its end; that must not fail again."""
-    with contextlib.suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)

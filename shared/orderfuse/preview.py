@@ -1,9 +1,8 @@
-"""What a trip or a reset will do to how many orders, and what it has done."""
+"""What a trip has done to how many orders, and what a reset will do."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from orderfuse.replies import a_list, maps
 from orderfuse.settings import Settings
 from orderfuse.show import clean, counted, names
 from orderfuse.statusview import SYSTEM, circuit_todo, passes
+from orderfuse.stopfile import FILE, Stop
 
 CANCELS = {
     "none": "kept",
@@ -25,46 +25,8 @@ CANCELS = {
 ON_TRIP = {"keep": "none", "cancel": "ours", "cancel_all": "all"}
 
 
-@dataclass(frozen=True, slots=True)
-class TripPreview:
-    """How many orders a trip will meet. `status` is empty, and a count None, where the breaker did not say at once."""
-
-    status: dict[str, Any]
-    queued: str | None
-    working: str | None
-
-
-def trip_preview(control: ControlClient, scope: str) -> TripPreview:
-    """Ask how many orders a trip of `scope` will meet, without waiting for the answer longer than a moment."""
-    status = quick_status(control)
-    if not status:
-        return TripPreview({}, None, None)
-    queued = clean(status.get("queued")) if scope == SYSTEM else _count(control, scope, "queued")
-    return TripPreview(status, queued, _count(control, scope, "working"))
-
-
-def before_trip(preview: TripPreview, scope: str, cancel: str | None, settings: Settings) -> Iterator[str]:
-    """What will happen to how many orders."""
-    if not preview.status:
-        yield "how many orders this meets is not known: the breaker did not say so at once"
-        return
-    known = scopes_in(preview.status)
-    if scope not in known:
-        yield f"{scope} HAS NO CIRCUIT YET: no order of it has come{did_you_mean(scope, set(known) - {SYSTEM})}"
-    of = "" if scope == SYSTEM else f" of {scope}"
-    whose = CANCELS[cancel] if cancel else f"{CANCELS[_policy(scope, settings)]} (breaker.on_trip in this home)"
-    nobody_says = "not known how many"
-    out = clean(preview.status.get("orders_out")) or nobody_says
-    state = next((each.get("state") for each in maps(preview.status.get("circuits")) if each.get("scope") == scope), "")
-    yield f"tripping {scope}{f', now {clean(state)}' if state else ''}: it latches until somebody resets it"
-    yield f"  {preview.queued or nobody_says} queued{of}: blocked, never sent"
-    yield f"  {out} handed over: refused, unless they are written to IB already"
-    yield f"  {preview.working or nobody_says} working at IB{of}: {whose}; cancels still pass"
-
-
-def after_trip(reply: dict[str, Any], scope: str) -> Iterator[str]:
-    """What has happened."""
-    yield f"{scope} is OPEN and latched, generation {clean(reply.get('generation'))}"
+def after_trip(reply: dict[str, Any]) -> Iterator[str]:
+    """What has become of the orders on their way, as the reply to a trip says."""
     written, cancelling = a_list(reply.get("written")), a_list(reply.get("cancelling"))
     if reply.get("fenced"):
         yield "the stop of what was on its way is confirmed by the executor"
@@ -75,12 +37,25 @@ def after_trip(reply: dict[str, Any], scope: str) -> Iterator[str]:
         yield f"{sure}written to IB and not answered: {names(written)}"
     if cancelling:
         yield f"being cancelled: {names(cancelling)}"
-    option = "" if scope == SYSTEM else f" --scope {scope}"
-    yield f"-> find the cause, then: orderfuse reset{option}"
 
 
-def before_reset(status: dict[str, Any], circuit: dict[str, Any], now: datetime) -> Iterator[Any]:
-    """The circuit as it is, and what resetting it will bring."""
+def after_trip_at_ib(control: ControlClient, scope: str, cancel: str | None, settings: Settings) -> Iterator[str]:
+    """What becomes of working orders, and whether anybody ever heard of this strategy. It waits only for a moment."""
+    of = "" if scope == SYSTEM else f" of {scope}"
+    policy = cancel or _policy(scope, settings)
+    # How many there are changes from moment to moment while they are being cancelled.
+    count = (_count(control, scope, "working") or "not known how many") if policy == "none" else "orders"
+    by = "" if cancel else " (breaker.on_trip in this home)"
+    yield f"{count} working at IB{of}: {CANCELS[policy]}{by}; cancels still pass"
+    if scope != SYSTEM and _count(control, scope, None) == "0":
+        others = set(scopes_in(quick_status(control))) - {SYSTEM, scope}
+        yield f"NO ORDER OF {scope} HAS EVER COME{did_you_mean(scope, others)}"
+
+
+def before_reset(
+    status: dict[str, Any], circuit: dict[str, Any], now: datetime, stop: Stop | None = None
+) -> Iterator[Any]:
+    """The circuit as it is, and what resetting it will bring; `stop` is the file that stops everything."""
     scope = clean(circuit.get("scope"))
     state = "CLOSED already" if circuit.get("state") == "CLOSED" else clean(circuit.get("state"))
     reason = next(iter(circuit_todo(circuit, now)), f"{scope} is {state}")
@@ -90,6 +65,9 @@ def before_reset(status: dict[str, Any], circuit: dict[str, Any], now: datetime)
     yield f"  {told}generation {clean(circuit.get('generation'))}"
     yield f"resetting {scope}"
     yield "  failures count from nought, and orders that come from now on may pass"
+    if stop and scope == SYSTEM:
+        owner = f" of {clean(stop.owner)}" if stop.owner else ""
+        yield f"  the file {FILE}{owner} is removed first: {clean(stop.reason)}"
     waiting = status.get("queued")
     if waiting and circuit.get("state") != "CLOSED":
         yield f"  {clean(waiting)} queued: those that wait for {scope} are blocked, not sent"
@@ -110,8 +88,8 @@ def _policy(scope: str, settings: Settings) -> str:
     return "ours" if policy == "all" and scope != SYSTEM else policy
 
 
-def _count(control: ControlClient, scope: str, state: str) -> str | None:
-    """How many orders of `scope` are in `state`, as text: a reply may be cut."""
+def _count(control: ControlClient, scope: str, state: str | None) -> str | None:
+    """How many orders of `scope` are in `state`, or in any, as text: a reply may be cut."""
     strategy_id = None if scope == SYSTEM else scope.removeprefix("strategy:")
     try:
         reply = hint(control, "orders", state=state, strategy_id=strategy_id)

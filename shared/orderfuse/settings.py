@@ -113,6 +113,9 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[paper]`: the offline stand-in for TWS and IB Gateway."""
 
     port: Annotated[Port, Meta(description="loopback port that it listens on")] = 4010
+    account: Annotated[
+        str, Meta(min_length=1, max_length=32, pattern=_PRINTABLE, description="the account that it says it has")
+    ] = "DU0000000"
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1, description="seed of prices and fills")] = 1
     messages_per_second: Annotated[
         int, Meta(ge=0, le=1_000_000, description="IB's pacing rule, error 100 beyond it; 0: off")
@@ -198,10 +201,7 @@ def load_settings(
         SettingsError: the folder, the file or a value cannot be used.
     """
     environ = os.environ if environ is None else environ
-    if create_home or home is None:
-        home = home_folder(home or Path(environ.get(HOME_VARIABLE) or "~/.orderfuse"))
-    else:
-        home = existing_folder(home)
+    home = home_folder(home or default_home(environ)) if create_home or home is None else existing_folder(home)
     given = _from_file(home / SETTINGS_FILE)
     for name, value in _from_environment(environ).items():
         given[name] = value
@@ -216,6 +216,12 @@ def load_settings(
         tables["breaker"]["circuit"] = CircuitBreakerConfig(**circuit)
     built = {table: TABLES[table](**values) for table, values in tables.items()}
     return Settings(home=home, **built)  # type: ignore[arg-type]
+
+
+def default_home(environ: Mapping[str, str] | None = None) -> Path:
+    """The home folder where nobody names one: `$ORDERFUSE_HOME`, else `~/.orderfuse`. It may not be there."""
+    environ = os.environ if environ is None else environ
+    return Path(environ.get(HOME_VARIABLE) or "~/.orderfuse")
 
 
 def setting_names(table: str) -> tuple[str, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import typer
 from rich.console import Console
@@ -46,7 +48,28 @@ def say_json(reply: Any) -> None:
 def say_warning(reply: Mapping[str, Any]) -> None:
     """Print the warning that a reply carries, if it does."""
     if reply.get("warning"):
-        typer.echo(f"warning: {clean(reply['warning'])}", err=True)
+        warn(reply["warning"])
+
+
+def warn(text: Any) -> None:
+    """Print a warning."""
+    say_aside(f"warning: {clean(text)}")
+
+
+def say_aside(line: str) -> None:
+    """Print a line on stderr, if it takes any: the exit code says the most important even so."""
+    try:
+        typer.echo(line, err=True)
+    except OSError:
+        discard(sys.stderr)
+
+
+def discard(stream: TextIO) -> None:
+    """Drop what `stream` still holds: Python writes it once more at its end, and that must not fail again."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def wrapped(line: str | Text, width: int) -> list[Text]:

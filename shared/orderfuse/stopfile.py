@@ -67,7 +67,8 @@ class StopFile:
     def make(self, reason: str) -> Made | None:
         """Make the file, on the disk when this returns; None if it was there already, which stops just as well.
 
-        The name is what stops: a full disk that has no room for the reason may still take it.
+        The name is what stops: a full disk that has no room for the reason may still take it. So does one that
+        cannot be synced: only a power failure would take it away.
 
         Raises:
             OSError: it could not be made.
@@ -77,14 +78,28 @@ class StopFile:
         except FileExistsError:
             return None
         try:
-            _sync_folder(self._home)
             with contextlib.suppress(OSError):
-                os.write(file, f"{plain(reason, MAX_REASON)}\n".encode())
-                os.fsync(file)
-            made = os.fstat(file)
+                _sync_folder(self._home)
+            return _write(file, reason)
         finally:
             os.close(file)
-        return Made(made.st_ino, made.st_mtime_ns)
+
+    def rewrite(self, made: Made, reason: str) -> Made | None:
+        """Put another reason into the file that `make` made; None if it has gone, or is somebody else's by now.
+
+        At no moment is there no file, and at none is it empty.
+
+        Raises:
+            OSError: it could not be opened.
+        """
+        try:
+            file = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            return _write(file, reason) if _made(os.fstat(file)) == made else None
+        finally:
+            os.close(file)
 
     def take_back(self, made: Made) -> bool:
         """Remove the file that `make` made; False if it has gone, or is somebody else's by now.
@@ -96,7 +111,7 @@ class StopFile:
             found = os.lstat(self.path)
         except FileNotFoundError:
             return False
-        if (found.st_ino, found.st_mtime_ns) != (made.inode, made.changed_ns):
+        if _made(found) != made:
             return False
         self.remove()
         return True
@@ -139,6 +154,19 @@ class StopFile:
             os.close(file)
         first = start.splitlines()[0].strip() if start.strip() else ""
         return plain(first, MAX_REASON) or DEFAULT_REASON
+
+
+def _made(found: os.stat_result) -> Made:
+    return Made(found.st_ino, found.st_mtime_ns)
+
+
+def _write(file: int, reason: str) -> Made:
+    """The reason as all that the file holds, as far as there is room for it."""
+    line = f"{plain(reason, MAX_REASON)}\n".encode()
+    with contextlib.suppress(OSError):
+        os.ftruncate(file, os.pwrite(file, line, 0))
+        os.fsync(file)
+    return _made(os.fstat(file))
 
 
 def _sync_folder(folder: Path) -> None:

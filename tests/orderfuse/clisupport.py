@@ -36,11 +36,19 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "TERM": "xterm-256color", "LANG": "C.UTF-8", **changes}
 
 
-def process(home: Path, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The command as a process of its own."""
-    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "env": environment(), **options}
+def process(home: Path, *words: str, before: tuple[str, ...] = (), **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own; `before` is what the shell has in front of it."""
+    options = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "env": environment(),
+    } | options
     return subprocess.run(
-        [*COMMAND, "--home", str(home), *words], stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S, **options
+        [*before, *COMMAND, "--home", str(home), *words],
+        text=True,
+        timeout=DEADLINE_S,
+        **options,
     )
 
 

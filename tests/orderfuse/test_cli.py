@@ -41,33 +41,10 @@ def test_status_as_json_is_the_replys_map(home: Path, settings: Settings) -> Non
     assert {name: reply[name] for name in STATUS} == STATUS
 
 
-@pytest.mark.parametrize("words", [("because", "of", "this"), ("--reason", "because of this")])
-def test_a_trip_says_why_and_who(home: Path, settings: Settings, words: tuple[str, ...]) -> None:
-    trip = {"generation": 4, "fenced": True, "written": ["o-1"], "cancelling": ["o-2"]}
-    with Answering(settings, trip=trip) as breaker:
-        result = run(home, "trip", *words, "--scope", "strategy:s", "--cancel", "ours")
-        request = breaker.requests[-1]
-    assert result.exit_code == DONE, result.output
-    assert (request["reason"], request["scope"], request["cancel"]) == ("because of this", "strategy:s", "ours")
-    assert str(os.getpid()) in request["who"]
-    for word in ("strategy:s is OPEN", "generation 4", "confirmed", "o-1", "o-2"):
-        assert word in result.output
-    assert "NOT" not in result.output
-
-
-def test_a_trip_without_the_executors_word_says_so(home: Path, settings: Settings) -> None:
-    trip = {"generation": 4, "fenced": False, "written": [], "cancelling": [], "warning": "disk full"}
-    with Answering(settings, trip=trip):
-        result = run(home, "trip", "--reason", "x")
-    assert "NOT confirmed" in result.output
-    assert "disk full" in result.output
-
-
-@pytest.mark.parametrize("command", ["trip", "reset"])
-def test_without_a_reason_nothing_is_done(home: Path, settings: Settings, command: str) -> None:
+def test_without_a_reason_nothing_is_reset(home: Path, settings: Settings) -> None:
     with Answering(settings) as breaker:
         for words in ((), ("--reason", ""), ("--reason", "  ")):
-            result = run(home, command, *words)
+            result = run(home, "reset", *words)
             assert result.exit_code == USAGE
             assert "reason" in result.output
         assert breaker.requests == []

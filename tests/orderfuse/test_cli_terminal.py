@@ -8,31 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from orderfuse.codec import decode_map
 from orderfuse.messages import Expired
 from orderfuse.outcome import INTERRUPTED
 from orderfuse.settings import Settings
-from tests.orderfuse.clisupport import DONE, NOTHING_ANSWERS, REFUSED, STATUS, Answering, Terminal, environment, process
+from tests.orderfuse.clisupport import DONE, REFUSED, STATUS, Answering, Terminal, environment, process
 from tests.orderfuse.test_cli_paper import paper_gateway
 from tests.orderfuse.wire import Fields, WireBreaker
 from tests.pipeline.pipeline import wait_until
 
 CLOSED = {"circuits": [{"scope": "system", "state": "OPEN", "generation": 5, "latched": True, "reason": "looked odd"}]}
 LEAVE_THE_LIVE_PAGE = "\x1b[?1049l"
-
-
-def test_a_trip_shows_what_it_will_do_asks_why_and_does_it(home: Path, settings: Settings) -> None:
-    replies: Fields = {"status": STATUS, "orders": {"orders": [{}, {}]}, "trip": {"generation": 2, "fenced": True}}
-    with Answering(settings, **replies) as breaker:
-        with Terminal(home, "trip") as terminal:
-            terminal.wait_for("Why")
-            assert "3 queued: blocked, never sent" in terminal.seen
-            assert "2 working at IB: kept" in terminal.seen
-            assert breaker.asked("trip") == []
-            terminal.type("\n")
-            terminal.type("fills look wrong\n")
-            terminal.wait_for("system is OPEN and latched, generation 2")
-            assert terminal.end() == DONE
-        assert breaker.asked("trip")[0]["reason"] == "fills look wrong"
 
 
 def test_a_reset_is_of_the_circuit_that_was_shown(home: Path, settings: Settings) -> None:
@@ -47,35 +33,28 @@ def test_a_reset_is_of_the_circuit_that_was_shown(home: Path, settings: Settings
     assert "look again; nothing was changed. Now: NO ORDER PASSES" in " ".join(terminal.seen.split())
 
 
-@pytest.mark.parametrize("command", ["trip", "reset"])
-def test_ctrl_c_at_the_question_changes_nothing(home: Path, settings: Settings, command: str) -> None:
+def test_ctrl_c_at_the_question_changes_nothing(home: Path, settings: Settings) -> None:
     with Answering(settings, status=CLOSED) as breaker:
-        with Terminal(home, command) as terminal:
+        with Terminal(home, "reset") as terminal:
             terminal.wait_for("Why")
             assert terminal.ctrl_c_at_a_question() == REFUSED
-        assert breaker.asked(command) == []
+        assert breaker.asked("reset") == []
     assert "\norderfuse: given up: nothing was changed" in terminal.seen
     assert "Traceback" not in terminal.seen
 
 
 def test_ctrl_c_while_the_answer_is_waited_for_says_that_it_may_be_done(home: Path, settings: Settings) -> None:
-    with Answering(settings) as breaker:
-        breaker.answers_control = False
-        with Terminal(home, "trip", "--reason", "x") as terminal:
-            wait_until(lambda: breaker.asked("trip"), "the trip at the breaker")
-            terminal.ctrl_c()
-            assert terminal.end() == INTERRUPTED
+    class Busy(Answering):
+        def _answer(self, frames: list[bytes]) -> None:
+            self.answers_control = decode_map(frames[-1])["op"] != "reset"
+            super()._answer(frames)
+
+    with Busy(settings, status=CLOSED) as breaker, Terminal(home, "reset", "--reason", "x") as terminal:
+        wait_until(lambda: breaker.asked("reset"), "the reset at the breaker")
+        terminal.ctrl_c()
+        assert terminal.end() == INTERRUPTED
     assert "interrupted: what was asked may have been done; look with: orderfuse status" in terminal.seen
     assert "Traceback" not in terminal.seen
-
-
-def test_a_trip_is_asked_for_and_tried_also_if_nobody_says_how_many_orders_it_meets(home: Path) -> None:
-    with Terminal(home, "trip") as terminal:
-        terminal.wait_for("Why")
-        assert "how many orders this meets is not known" in terminal.seen
-        terminal.type("x\n")
-        assert terminal.end() == NOTHING_ANSWERS
-    assert "no breaker answers" in terminal.seen
 
 
 def test_a_status_on_a_terminal_of_20_columns_keeps_every_word(home: Path, settings: Settings) -> None:

@@ -42,13 +42,11 @@ def the_line(result: object) -> str:
         (["trip", "--reson", "x"], "No such option: --reson (Possible options: --reason)"),
         (["orders", "--stat", "done"], "No such option: --stat (Possible options: --state"),
         (["trip", "--reason"], "Option '--reason' requires an argument."),
-        (["trip", "x", "--reason", "y"], "give the reason once"),
-        (["trip"], "a reason is needed (--reason)"),
-        (["trip", "--reason", "  "], "a reason is needed (--reason)"),
-        (["trip", "--reason", "x" * 501], "the reason has 501 characters, allowed are 500"),
         (["trip", "x", "--cancel", "some"], "'some' is not one of 'none', 'ours', 'ours_with_protective', 'all'"),
         (["trip", "x", "--scope", "alpha"], "Invalid value for '--scope': 'alpha'; allowed: system, or strategy:ID"),
         (["reset"], "a reason is needed (--reason)"),
+        (["reset", "--reason", "  "], "a reason is needed (--reason)"),
+        (["reset", "--reason", "x" * 501], "the reason has 501 characters, allowed are 500"),
         (
             ["reset", "--reason", "x", "--generation", "one"],
             "Invalid value for '--generation': Input should be a valid integer",
@@ -90,7 +88,7 @@ def test_what_cannot_be_meant_is_one_line_and_nothing_is_asked(
 
 @pytest.mark.parametrize(
     "words",
-    [["status"], ["trip", "x"], ["reset", "--reason", "x"], ["orders"], ["report", "failure", "f", "--reason", "x"]],
+    [["status"], ["reset", "--reason", "x"], ["orders"], ["report", "failure", "f", "--reason", "x"]],
     ids=lambda words: words[0],
 )
 def test_an_absent_breaker_is_said_with_what_to_do(home: Path, words: list[str]) -> None:
@@ -285,10 +283,8 @@ def test_a_reader_that_has_seen_enough_is_no_failure(home: Path, settings: Setti
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_a_full_disk_behind_the_output_is_one_line(home: Path, settings: Settings) -> None:
-    with Answering(settings, trip={"generation": 2}) as breaker, Path("/dev/full").open("w") as full:
-        result = process(home, "trip", "--reason", "x", stdout=full)
-        # What it says beforehand cannot be written either; the stop is sent all the same.
-        assert len(breaker.asked("trip")) == 1
+    with Answering(settings, status=STATUS), Path("/dev/full").open("w") as full:
+        result = process(home, "status", stdout=full)
     assert result.returncode == REFUSED
     assert "its answer cannot be written: No space left on device" in the_line(result)
 
@@ -296,7 +292,7 @@ def test_a_full_disk_behind_the_output_is_one_line(home: Path, settings: Setting
 def test_a_closed_stdin_is_nobody_to_ask(home: Path, settings: Settings) -> None:
     with WireBreaker(settings) as breaker:
         done = subprocess.run(
-            ["/bin/sh", "-c", '"$@" <&-', "sh", *COMMAND, "--home", str(home), "trip"],
+            ["/bin/sh", "-c", '"$@" <&-', "sh", *COMMAND, "--home", str(home), "reset"],
             env=environment(),
             capture_output=True,
             text=True,

@@ -11,10 +11,10 @@ from rich.text import Text
 from orderfuse.livewatch import MAX_EVENTS, MAX_STRATEGIES, Page
 from orderfuse.messages import Filled, Health, Passed, Rejected
 from orderfuse.orderview import order_rows
-from orderfuse.preview import TripPreview, before_reset, before_trip
-from orderfuse.settings import Settings
+from orderfuse.preview import before_reset
 from orderfuse.show import event_words, names, since, span, until, wrapped
 from orderfuse.statusview import status_lines, verdict
+from orderfuse.stopfile import Stop
 from orderfuse.watch import Gap, Heard, Silent
 from tests.orderfuse.wire import Fields, state
 
@@ -172,35 +172,7 @@ def test_many_ids_are_counted() -> None:
     assert names(range(22)).endswith("18, 19 and 2 more")
 
 
-# -- trip and reset ---------------------------------------------------------------------------------------
-
-
-def trip_lines(settings: Settings, scope: str = "system", cancel: str | None = None, **status: Any) -> str:
-    preview = TripPreview({"circuits": [circuit(), circuit("strategy:alpha")], **status}, "3", "7")
-    return "\n".join(before_trip(preview, scope, cancel, settings))
-
-
-@pytest.mark.parametrize(
-    ("cancel", "said"),
-    [
-        (None, "7 working at IB: kept (breaker.on_trip in this home)"),
-        ("none", "7 working at IB: kept;"),
-        ("ours", "7 working at IB: cancelled, except those that protect a position"),
-        ("ours_with_protective", "7 working at IB: cancelled, those that protect a position too"),
-        ("all", "every other order of the account, manual ones too"),
-    ],
-)
-def test_a_trip_says_what_becomes_of_working_orders(settings: Settings, cancel: str | None, said: str) -> None:
-    shown = trip_lines(settings, cancel=cancel, orders_out=2)
-    assert said in shown
-    assert "3 queued: blocked, never sent" in shown
-    assert "2 handed over: refused, unless they are written to IB already" in shown
-
-
-def test_a_trip_of_a_strategy_that_was_never_seen_says_so(settings: Settings) -> None:
-    assert "HAS NO CIRCUIT YET" not in trip_lines(settings, "strategy:alpha")
-    shown = trip_lines(settings, "strategy:alhpa")
-    assert "strategy:alhpa HAS NO CIRCUIT YET: no order of it has come; did you mean strategy:alpha?" in shown
+# -- reset ----------------------------------------------------------------------------------------------
 
 
 def test_a_reset_says_what_goes_on_blocking() -> None:
@@ -214,6 +186,14 @@ def test_a_reset_says_what_goes_on_blocking() -> None:
     assert "but strategy:a stays as it is" in shown
     of_strategy = "\n".join(before_reset(status, status["circuits"][1], NOW))
     assert "but the system lets no order pass" in of_strategy
+
+
+def test_a_reset_of_system_says_that_it_removes_the_file_and_one_of_a_strategy_does_not() -> None:
+    status = {"circuits": [opened(latched=True), opened("strategy:a")]}
+    stop = Stop("looked \x1bodd", "alice")
+    said = "the file STOP of alice is removed first: looked �odd"
+    assert said in "\n".join(before_reset(status, status["circuits"][0], NOW, stop))
+    assert "STOP" not in "\n".join(before_reset(status, status["circuits"][1], NOW, stop))
 
 
 # -- the live page ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from services.paper.effects import (
     PreviewTold,
     StatusTold,
 )
-from services.paper.exchange import Exchange
+from services.paper.exchange import ACCOUNT_ID, Exchange
 from services.paper.instruments import Instrument
 from services.paper.orders import Order, Refusal, Status
 from services.paper.render import account_values
@@ -388,7 +388,7 @@ def test_one_fill_ends_the_rest_of_its_group():
 
 
 def values_of(exchange: Exchange) -> dict[str, str]:
-    return {key: value for key, value, _ in account_values(exchange.totals())}
+    return {key: value for key, value, _ in account_values(exchange.totals(), ACCOUNT_ID)}
 
 
 def test_the_account_follows_fills():

@@ -99,6 +99,21 @@ def test_the_bare_client_becomes_ready():
     asyncio.run(story())
 
 
+def test_a_gateway_of_another_account_names_it_in_all_that_it_says():
+    async def story() -> None:
+        async with paper(account_id="U7654321") as gateway, connected(gateway) as ib:
+            assert ib.managedAccounts() == ["U7654321"]
+            filled = await placed(ib, market_order(), "Filled")
+            assert filled.fills[0].execution.acctNumber == "U7654321"
+            assert (await placed(ib, market_order(account="DU0000000"), "Cancelled")).log[-1].errorCode
+            await ib.reqAccountUpdatesAsync("U7654321")
+            await ib.reqAllOpenOrdersAsync()
+            assert gateway.status()["account"] == "U7654321"
+            assert all(fields["account"] == "U7654321" for _, fields in messages(gateway) if "account" in fields)
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("version", [157, 163, 164, 169, 176])
 def test_orders_work_at_the_older_versions_of_the_protocol_too(version, monkeypatch):
     monkeypatch.setattr(Client, "MaxClientVersion", version)

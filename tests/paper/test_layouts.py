@@ -13,7 +13,7 @@ from ib_insync.client import Client
 from ib_insync.decoder import Decoder
 
 from services.paper.effects import OpenOrderTold
-from services.paper.exchange import ACCOUNT, Exchange
+from services.paper.exchange import ACCOUNT_ID, Exchange
 from services.paper.layouts import REPLIES, REPLIES_BY_ID, REQUESTS
 from services.paper.order_layouts import COMPLETED_ORDER, OPEN_ORDER, PLACE_ORDER
 from services.paper.orders import read_ticket
@@ -123,9 +123,9 @@ def test_what_the_book_tells_of_a_plain_market_order_is_what_a_real_gateway_told
     exchange = Exchange(1, 0.0)
     first = exchange.place(ticket(5, client_id=100), 0.0)[0]
     assert isinstance(first, OpenOrderTold)
-    _, values = render(first)
+    _, values = render(first, ACCOUNT_ID)
     perm_id = str(first.order.perm_id)
-    expected = [text.replace("600745656", perm_id).replace("DU1234567", ACCOUNT) for text in OPEN_ORDER_173]
+    expected = [text.replace("600745656", perm_id).replace("DU1234567", ACCOUNT_ID) for text in OPEN_ORDER_173]
     assert OPEN_ORDER.encode(173, values) == expected
 
 
@@ -173,7 +173,7 @@ NUMBERS = {
 @pytest.mark.parametrize("name", sorted(REPLIES))
 def test_every_reply_is_understood_by_ib_insync(name, version):
     layout = REPLIES[name]
-    values = {**NUMBERS, "account": ACCOUNT, "status": "Submitted", "secIds": [{"tag": "ISIN", "value": "US"}]}
+    values = {**NUMBERS, "account": ACCOUNT_ID, "status": "Submitted", "secIds": [{"tag": "ISIN", "value": "US"}]}
     if name == "currentTime":
         values["time"] = "1700000000"
     texts = layout.encode(version, values)
@@ -368,7 +368,7 @@ def test_an_order_of_ib_insync_comes_back_to_it_as_it_was(kind, version):
     booked = exchange.place(dataclasses.replace(asked, order_type="MKT"), 0.0)[0]
     assert isinstance(booked, OpenOrderTold)
     booked.order.ticket.order_type = asked.order_type
-    _, values = open_order(booked.order, booked.status)
+    _, values = open_order(booked.order, booked.status, ACCOUNT_ID)
     _, (order_id, told_contract, told, _) = decode_by_ib_insync(version, OPEN_ORDER.encode(version, values))
     assert order_id == 5
     for name, value in settings.items():

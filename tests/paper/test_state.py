@@ -14,7 +14,7 @@ import pytest
 
 from services.paper import state
 from services.paper.effects import Effect
-from services.paper.exchange import Exchange
+from services.paper.exchange import ACCOUNT_ID, Exchange
 from services.paper.faults import make_fault
 from services.paper.orders import Order
 from services.paper.render import account_values
@@ -75,7 +75,7 @@ def test_orders_fills_ids_and_the_account_survive(path):
     assert [(e.exec_id, e.shares, e.order.key) for e in again.executions] == [
         (e.exec_id, e.shares, e.order.key) for e in exchange.executions
     ]
-    assert account_values(again.totals()) == account_values(exchange.totals())
+    assert account_values(again.totals(), ACCOUNT_ID) == account_values(exchange.totals(), ACCOUNT_ID)
     assert (again.next_order_id(7), again.next_order_id(8)) == (6, 4)
     assert story(again.move_price(aapl(again), 149.0, NOW + 60))[0] == "exec 60@150", "it works on"
     again.place(ticket(6), NOW + 60)

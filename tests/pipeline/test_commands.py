@@ -21,7 +21,7 @@ def test_a_person_sees_orders_stops_looks_and_goes_on() -> None:
             assert [line.split()[2] for line in events] == ["passed", "accepted"]
 
             trip = pipeline.command("trip --reason 'looks odd'").stdout
-            assert "2 working at IB: cancelled, except those that protect a position" in trip
+            assert "orders working at IB: cancelled, except those that protect a position" in trip
             assert "system is OPEN and latched" in trip
             assert "confirmed by the executor" in trip
             assert f"being cancelled: {', '.join(sorted([resting, kept]))}" in trip
