@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgpack
 import zmq
 
 from tests.pipeline.pipeline import DEADLINE_SECS, Pipeline, running, wait_until
@@ -27,6 +28,8 @@ WINDOW_SECS = 1.8
 STOP_SECS = (0.3, 1.0)
 # Longer than a lease (500 ms) and than the grace of a breaker that is away.
 AWAY_SECS = 0.9
+# A trip is answered within 500 ms by whoever can answer.
+ANSWER_MS = 1500
 # How long nothing may pass with everything running, and orders coming in.
 HOLD_SECS = 2.0
 # Faster than the window of 8 empties, so that there is always something on its way.
@@ -167,12 +170,20 @@ class Stop:
         return True
 
     def _control(self) -> bool:
+        request = {
+            "v": 1,
+            "kind": "request",
+            "op": "trip",
+            "id": "trip",
+            "reason": "the campaign stops",
+            "cancel": "none",
+        }
         with RawProgram(self._pipeline.home, "stop") as program:
-            try:
-                reply = program.request("trip", reason="the campaign stops", cancel="none")
-            except AssertionError:
-                # Nobody answered: it was killed or frozen with the request.
+            program.control.send(msgpack.packb(request))
+            if not program.control.poll(ANSWER_MS):
+                # It was killed or frozen with the request.
                 return False
+            reply = msgpack.unpackb(program.control.recv())
         self.said = str(reply)
         return bool(reply["ok"])
 
