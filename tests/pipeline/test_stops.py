@@ -253,7 +253,7 @@ def test_a_global_cancel_is_not_sent_again_after_a_reset() -> None:
         program.wait_trading()
         pipeline.kill("executor")
         program.request("trip", reason="x", cancel="all")
-        assert "still owed" in program.request("reset", reason="go on")["note"]
+        assert "not sent again" in program.request("reset", reason="go on")["note"]
         by_hand(pipeline)
         pipeline.start("executor")
         wait_until(lambda: system(program)["trading_allowed"], "orders pass")
