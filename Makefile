@@ -3,21 +3,18 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# The first interpreter on this machine that the project supports. `make test PYTHON=python3.12` takes another.
-SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
-	$$p -c '$(SUPPORTED)' 2>/dev/null && echo $$p && break; done)
-
-# .venv belongs to whichever interpreter made it; another one gets an environment of its own beside it,
-# so that trying a second Python neither breaks nor rebuilds a pipeline that is running.
-WANTED := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
-PRESENT := $(shell cat .venv/.python-version 2>/dev/null)
-VENV := $(if $(filter-out $(WANTED),$(PRESENT)),.venv-$(WANTED),.venv)
+# Without PYTHON= an environment keeps the interpreter that made it, and a new one takes the first that fits.
+# `make test PYTHON=python3.12` takes another one, which gets an environment of its own beside .venv, so that trying
+# a second Python neither breaks nor rebuilds a pipeline that is running.
+PYTHON ?=
+WANTED := $(if $(PYTHON),$(shell '$(PYTHON)' -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null))
+PRESENT := $(firstword $(shell cat .venv/.python-version 2>/dev/null))
+VENV := $(if $(and $(WANTED),$(filter-out $(WANTED),$(PRESENT))),.venv-$(WANTED),.venv)
 BIN := $(VENV)/bin
-STAMP = $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+ENVIRONMENT := PYTHON='$(PYTHON)' GOAL='$(firstword $(MAKECMDGOALS))' sh tools/environment.sh
 
-.PHONY: help venv run demo paper test docs record-docs crash stops fuzz test-clients bench-paper bench-stop bench-executor \
-	lint bench clean
+.PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz test-clients bench-paper bench-stop \
+	bench-executor lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
@@ -35,31 +32,25 @@ help:
 	@echo "make bench-paper   the paper gateway's speed and size"
 	@echo "make bench-stop    what still reaches the broker after the decision to stop"
 	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
-	@echo "make venv          only create or update the environment"
+	@echo "make setup         only set up what running needs, and start nothing"
+	@echo "make venv          the same with the tools of development"
 	@echo "make clean         remove the environments and caches"
 
-venv: $(STAMP)
+setup:
+	@$(ENVIRONMENT) $(VENV) services
 
-$(STAMP):
-	@$(PYTHON) -c '$(SUPPORTED)' 2>/dev/null || { \
-		echo "orderfuse needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is not one of them." \
-		"Install one, or name it: make $(firstword $(MAKECMDGOALS)) PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@echo "setting up $(VENV) with $(PYTHON)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@rm -f $(VENV)/.installed-*
-	@$(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' > $(VENV)/.python-version
-	@touch $@
+venv:
+	@$(ENVIRONMENT) $(VENV) dev
 
 # The Procfile names .venv, so that honcho, a unit file and a person start the same thing.
 run:
-	@$(MAKE) --no-print-directory venv VENV=.venv
+	@$(ENVIRONMENT) .venv services
 	@.venv/bin/python -m services
 
-demo: venv
+demo: setup
 	@$(BIN)/python -m examples.demo
 
-paper: venv
+paper: setup
 	@$(BIN)/python -m services.paper
 
 lint: venv
@@ -111,8 +102,7 @@ bench-executor: venv
 
 # The breakers that ours is measured beside stay out of the environment that the pipeline runs in.
 bench:
-	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
-	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@$(ENVIRONMENT) .venv-bench bench
 	@.venv-bench/bin/python benchmarks/circuit_speed.py
 
 clean:

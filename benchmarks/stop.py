@@ -18,8 +18,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ib_insync
-
 from tests.pipeline.pipeline import Pipeline, wait_until
 from tests.pipeline.raw import RawProgram
 
@@ -83,6 +81,9 @@ def trip_under_load(pipeline: Pipeline, program: RawProgram) -> tuple[float, int
 
 async def ib_insync_alone(pipeline: Pipeline) -> tuple[int, float]:
     """Orders that arrived after `reqGlobalCancel`, and when the last one did, in seconds after it."""
+    # Not above: it can be imported only where there is an event loop.
+    import ib_insync
+
     wait_until(lambda: "listening" in pipeline.log("paper"), "the gateway")
     logging.getLogger("ib_insync").setLevel(logging.CRITICAL)
     ib = ib_insync.IB()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -13,6 +14,10 @@ def main() -> None:
     """Run `honcho start`, which ends with its first process, by ctrl-C, by SIGTERM, and when its terminal is closed."""
     # Of a closed terminal honcho knows nothing: it would die, and leave its processes trading with nobody to see it.
     signal.signal(signal.SIGHUP, _end)
+    # honcho listens to each service in a process of its own, which must outlive the hangup to tell of the service's
+    # end: without that honcho waits for ever. Only a forked one inherits the handler, and since Python 3.14 it takes
+    # asking to have them forked on Linux too.
+    multiprocessing.set_start_method("fork")
     honcho(["start", *sys.argv[1:]])
 
 

@@ -125,7 +125,9 @@ def test_every_request_stands_on_the_page_with_its_keys() -> None:
         assert own <= words(told[op]), op
         assert told_optional(told[op]) == optional(kind) & own, op
     who = next(row for row in tables(section("control"))[0] if row[0] == "`who`")[2]
-    assert {op for op, kind in OPS.items() if "who" in keys(kind)} == set(re.findall(r"trip|reset|report|resolve", who))
+    assert {op for op, kind in OPS.items() if "who" in keys(kind)} == set(
+        re.findall(r"trip|reset|report|resolve|cancel", who)
+    )
 
 
 def test_every_code_of_a_refusal_stands_on_the_page() -> None:

@@ -1,15 +1,19 @@
-"""Orders that outlived an executor's journal: it is new, lost, or an old copy, and IB has them all the same. Pure.
+"""Orders that outlived a journal: it is new, lost, or an old copy, and IB has them all the same. Pure.
 
 The executor that comes with another journal is told of every order that was handed over before, and looks each up at
-IB. What IB lists under our reference and nobody knows is told as well. What was told before is not told again.
+IB. What IB lists under our reference and nobody knows is told as well; and what the executor knows and this breaker
+does not, is known from then on. What was told before is not told again.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from orderfuse.ibfields import TERMS
 from orderfuse.messages import (
-    ADOPTED,
+    Accepted,
     Adopted,
+    CancelFailed,
     Cancelled,
     Commission,
     Expect,
@@ -17,6 +21,10 @@ from orderfuse.messages import (
     Filled,
     OrderEvent,
     Rejected,
+    Replaced,
+    ReplaceFailed,
+    Unknown,
+    Written,
 )
 from services.breaker.core import Core
 from services.breaker.orders import Change, OrderRecord
@@ -30,22 +38,28 @@ def have_looked_up(core: Core) -> None:
             core.send(_expected(record))
 
 
-def adopt(core: Core, fact: Adopted, journal_id: str) -> OrderRecord:
-    """An order of ours at IB that no journal knows: it is told, named in `status`, and can be cancelled."""
-    core.batch.notes.append(f"{fact.order_id} is at IB with our client id, and no journal knows it: it is adopted")
+def adopt(core: Core, fact: OrderEvent, journal_id: str) -> OrderRecord | None:
+    """An order that the executor knows and this breaker does not: it is known from now on, whatever it becomes.
+
+    It is told, can be cancelled, and its id is never placed again; None for the answer to a request about no order.
+    """
+    if isinstance(fact, CancelFailed | Replaced | ReplaceFailed):
+        return None
+    core.batch.notes.append(f"{fact.order_id} of {fact.strategy_id} is known to the executor, and was not known here")
     record = core.orders[fact.order_id] = OrderRecord(
         order_id=fact.order_id,
-        strategy_id=ADOPTED,
+        strategy_id=fact.strategy_id,
         # A submit under this id is not known to be the same order.
         digest=b"",
         account="",
-        contract=fact.contract,
-        order=fact.order,
+        contract=fact.contract if isinstance(fact, Adopted) else {},
+        order=fact.order if isinstance(fact, Adopted) else _seen_order(fact),
         protect=False,
         ttl_ms=0,
         arrived_ns=core.now(),
         age_at_arrival_ns=0,
-        state="working",
+        # That its bytes have left is no word of IB's.
+        state="unknown" if isinstance(fact, Written) else "working",
         passed_ns=core.now(),
         passed_wall_ns=core.wall_ns(),
         # No circuit of this breaker has admitted it, so none counts what becomes of it.
@@ -53,6 +67,28 @@ def adopt(core: Core, fact: Adopted, journal_id: str) -> OrderRecord:
         executor_journal=journal_id,
     )
     return record
+
+
+def _seen_order(fact: OrderEvent) -> dict[str, Any]:
+    """What a fact shows of the order."""
+    match fact:
+        case Filled():
+            return {"totalQuantity": fact.cum_qty + fact.remaining}
+        case Cancelled():
+            return {"totalQuantity": fact.filled + fact.remaining}
+        case _:
+            return {}
+
+
+def standing(fact: Adopted) -> OrderEvent | None:
+    """How an order stands that was not known here, as an event; None if its own facts follow."""
+    ids: dict[str, Any] = {"order_id": fact.order_id, "strategy_id": fact.strategy_id}
+    if fact.doubtful:
+        return Unknown(**ids, reason="it was in doubt when this breaker's journal was lost")
+    if not fact.status:
+        return None
+    ids |= {"ib_order_id": fact.ib_order_id, "perm_id": fact.perm_id}
+    return Accepted(**ids, status=fact.status, filled_before=fact.filled or None)
 
 
 def was_told(core: Core, record: OrderRecord, fact: OrderEvent, journal_id: str) -> bool:
@@ -74,7 +110,7 @@ def _expected(record: OrderRecord) -> Expect:
         strategy_id=record.strategy_id,
         ib_order_id=record.ib_order_id,
         perm_id=record.perm_id,
-        quantity=float(record.order["totalQuantity"]),
+        quantity=record.quantity,
         tif=record.order.get("tif", ""),
         combo=record.contract.get("secType") == "BAG",
         protect=record.protect,

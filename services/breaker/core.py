@@ -218,7 +218,7 @@ class Core:
 
     def end_owed(self, standing: Standing) -> None:
         """The global cancel is owed no more."""
-        if self.owed is None or self.owed.standing != "owed":
+        if self.owed is None or self.owed.standing in ("done", "ended"):
             return
         self.owed.standing = standing
         self.batch.owed = self.owed

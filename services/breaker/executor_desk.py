@@ -91,8 +91,9 @@ class ExecutorDesk:
             self._reply(peer, NotWelcome(reason=text, rename=True))
             return
         self._see_fences(hello.fences)
-        # What its journal no longer has can't be asked for again.
-        taken = max(taken, hello.feedback_first - 1)
+        # What its journal no longer has can't be asked for again; and what an earlier breaker has taken is no news.
+        unheard_of = journal not in self.core.feedback_taken
+        taken = max(taken, hello.feedback_first - 1, hello.feedback_taken if unheard_of else 0)
         self.core.feedback_taken[journal] = taken
         self.core.batch.feedback_taken[journal] = taken
         doubtful = [record.order_id for record in self.core.orders.values() if record.doubtful()]
@@ -106,6 +107,7 @@ class ExecutorDesk:
                 doubtful=executor.asked_about,
                 feedback_after=taken,
                 owed=owed.number if (owed := self.core.owed) and owed.standing == "owed" else 0,
+                tell_open=unheard_of,
             ),
         )
 
@@ -285,14 +287,16 @@ class ExecutorDesk:
 
     def _take(self, fact: OrderEvent, outcome: Outcome | None, journal_id: str) -> None:
         record = self.core.find(fact.order_id)
-        if record is None and isinstance(fact, Adopted):
-            record = adoption.adopt(self.core, fact, journal_id)
         if record is None:
-            # Placed by a breaker whose journal is gone. People still have to see it.
+            # Placed by a breaker whose journal is gone, or by nobody who is known.
             self._drop("feedback_of_unknown_order")
-            if not isinstance(fact, Written | Working):
+            record = adoption.adopt(self.core, fact, journal_id)
+            if record is None:
                 self.core.bulletin.order_event(fact)
-            return
+                return
+            told = adoption.standing(fact) if isinstance(fact, Adopted) else None
+            if told is not None:
+                self._move(record, told, None)
         if fact.strategy_id != record.strategy_id:
             # An executor that found the order at IB does not know whose it is.
             fact = msgspec.structs.replace(fact, strategy_id=record.strategy_id)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from orderfuse.codec import DecodeError
 from orderfuse.ibfields import InvalidFields, check_contract, check_order
 from orderfuse.messages import (
-    ADOPTED,
     RESERVED_STRATEGIES,
     BlockCode,
     Blocked,
@@ -105,9 +104,9 @@ class Intake:
         )
 
     def _on_resend(self, submit: Submit, known: OrderRecord) -> None:
-        if known.strategy_id == ADOPTED:
+        if not (known.digest or known.parent):
             # Perhaps the very same order, of before a journal was lost: nobody can tell, so nobody is to blame.
-            reason = f"order_id {submit.order_id!r} is at IB already, and no journal knows whose it is"
+            reason = f"order_id {submit.order_id!r} was at IB already when a journal was lost; what it was is not known"
             self._invalid(submit, reason, conflict=True)
         elif known.digest != digest_of(submit):
             reason = f"order_id {submit.order_id!r} was already used with other content"

@@ -230,9 +230,9 @@ class Operator:
         self.core.batch.sync = True
         note = ""
         owed = self.core.owed
-        if owed is not None and owed.standing == "owed" and owed.scope == request.scope:
+        if owed is not None and owed.standing in ("owed", "given_up") and owed.scope == request.scope:
             self.core.end_owed("ended")
-            note = "the cancel of all orders of the account was still owed; it is not sent again: look at TWS"
+            note = "the cancel of all orders of the account was not done yet and is not sent again: look into TWS"
         self.after_change()
         told = {"generation": circuit.generation, "state": circuit.state.name}
         self._reply(token, request, {**told, **({"note": note} if note else {})})

@@ -88,6 +88,11 @@ class OrderRecord:
     first_event: dict[str, Any] | None = None
     last_event: dict[str, Any] | None = None
 
+    @property
+    def quantity(self) -> float:
+        """`totalQuantity`; 0 for an order of which only its id is known."""
+        return float(self.order.get("totalQuantity", 0.0))
+
     def age_ns(self, now_ns: int) -> int:
         """How old the order is: its age when it arrived and the time since."""
         return self.age_at_arrival_ns + now_ns - self.arrived_ns

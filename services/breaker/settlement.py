@@ -55,7 +55,7 @@ def settle(core: Core, request: ResolveRequest, record: OrderRecord) -> None:
 
 
 def _left(record: OrderRecord) -> float:
-    return max(0.0, round(float(record.order["totalQuantity"]) - record.filled, DECIMALS))
+    return max(0.0, round(record.quantity - record.filled, DECIMALS))
 
 
 def _fill(record: OrderRecord, shares: float, price: float, ids: dict[str, Any]) -> Filled:

@@ -363,6 +363,11 @@ class OrderExecutionEngine:
             self._take(self.ledger.expect(expected(message)))
         self._save()
 
+    def tell_open(self) -> None:
+        """A breaker knows nothing of this journal: tell it of each order that has no end."""
+        self._take(Effects(facts=[(fact, None) for fact in self.ledger.told_open()]))
+        self._save()
+
     def adopt_now(self) -> None:
         """The breaker has said which orders it knows: what else IB lists as ours is taken on."""
         if not self.may_adopt:

@@ -144,7 +144,8 @@ class Journal:
         self.wall_ns = wall_ns
         self.client_id = client_id
         self._commits = 0
-        # What was last marked as taken by the breaker, and when.
+        # Up to where the breaker has taken what was told, and what was last marked of it, and when.
+        self.taken = 0
         self._marked_seq, self._marked_ns = 0, float("-inf")
         schema = Schema(_SCHEMA, SCHEMA_VERSION, MIGRATIONS, read_version=_version)
         if path is None:
@@ -163,9 +164,12 @@ class Journal:
             self._db, self.trouble = opened.database, opened.trouble
         self.prune()
         self.journal_id = self._meta("journal_id")
+        self.taken = int(self._meta_or("feedback_taken", "0"))
 
     def close(self) -> None:
         """Close the file."""
+        with contextlib.suppress(JournalError), self._transaction():
+            self._set_meta("feedback_taken", str(self.taken))
         self._db.close()
 
     # -- what it belongs to -------------------------------------------------------------------------------
@@ -251,6 +255,8 @@ class Journal:
                 values = (fill.base, fill.con_id, fill.symbol, fill.shares)
                 self._db.execute("INSERT OR REPLACE INTO fills VALUES (?, ?, ?, ?)", values)
             told = [self._feedback(fact, outcome, at_ns) for fact, outcome in effects.facts]
+            # With what is written anyway; a little behind is good enough.
+            self._set_meta("feedback_taken", str(self.taken))
             reach("executor.feedback.uncommitted")
         reach("executor.feedback.committed")
         self._commits += 1
@@ -313,6 +319,7 @@ class Journal:
         Raises:
             JournalError: it cannot be written.
         """
+        self.taken = max(self.taken, seq)
         now_ns = self.wall_ns()
         if seq <= self._marked_seq or abs(now_ns - self._marked_ns) < MARK_TAKEN_NS:
             return
@@ -344,8 +351,9 @@ class Journal:
             self._set_meta("journal_id", renamed)
             self._db.execute("DELETE FROM feedback")
             self._db.execute("DELETE FROM taken")
+            self._set_meta("feedback_taken", "0")
         self.journal_id = renamed
-        self._marked_seq = 0
+        self._marked_seq = self.taken = 0
         return renamed
 
     def keep_owed_cancel(self, owed: OwedCancel | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from orderfuse.messages import CancelFailed, NotPlaced, Rejected, Tripped, Written
+from orderfuse.messages import Adopted, CancelFailed, NotPlaced, Rejected, Tripped, Written
 from services.executor.foundlings import Foundling
 from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
@@ -128,6 +128,23 @@ class Ledger:
             effects = self.on_change(order_id, change)
             effects.look_up = True
         return effects
+
+    def told_open(self) -> list[Adopted]:
+        """Each order that has no end, as somebody has to be told of it who knows nothing."""
+        return [
+            Adopted(
+                **_ids(story.record),
+                ib_order_id=story.record.ib_order_id,
+                perm_id=story.record.perm_id,
+                contract={},
+                order={"totalQuantity": story.record.quantity},
+                status=story.record.status if story.record.accepted else "",
+                filled=story.filled,
+                doubtful=story.doubtful or not story.record.accepted,
+            )
+            for story in self._stories.values()
+            if not (story.record.ended or story.record.adopting)
+        ]
 
     def adopting(self) -> list[str]:
         """Orders whose reports are held back until IB's lists are complete."""

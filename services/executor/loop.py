@@ -76,7 +76,7 @@ class ExecutorLoop:
         self._dispatch: Any = None
         self._feedback: Any = None
         self._resend_from: int | None = None
-        self._feedback_range = (1, 0)
+        self._feedback_range = (1, 0, 0)
         self._dropped = 0
         engine.on_feedback = self._send_feedback
         engine.on_change = self._tick
@@ -141,7 +141,7 @@ class ExecutorLoop:
             if not self._session.joined:
                 # What a breaker must know that is greeted now; a journal that cannot be read says so elsewhere.
                 with contextlib.suppress(JournalError):
-                    self._feedback_range = self._journal.feedback_range()
+                    self._feedback_range = (*self._journal.feedback_range(), self._journal.taken)
             gateway = self._engine.gateway_status()
             self._perform(self._session.tick(self._clock(), gateway, self._feedback_range))
 
@@ -287,9 +287,11 @@ class ExecutorLoop:
                     self._resend_from = after_seq if under_way is None else min(under_way, after_seq)
                     # At once, as far as it goes: what is told from now on need not be told twice.
                     self._resend_some()
-                case dispatch.AnswerWelcome(doubtful, fence, owed):
+                case dispatch.AnswerWelcome(doubtful, fence, owed, tell_open):
                     self._engine.keep_only_cancel_all(owed)
                     self._answer_welcome(doubtful, fence)
+                    if tell_open:
+                        self._engine.tell_open()
                 case dispatch.AnswerFence(fence):
                     self._answer_fence(fence)
                 case dispatch.Note(text):

@@ -76,12 +76,14 @@ class Resend:
 class AnswerWelcome:
     """Answer `Joined` with those of these orders that the journal knows.
 
-    `owed`: the global cancel that the breaker still wants; any other is dropped.
+    `owed`: the global cancel that the breaker still wants; any other is dropped. `tell_open`: tell it of each order
+    that has no end.
     """
 
     doubtful: list[str]
     fence: int
     owed: int
+    tell_open: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +236,10 @@ class Session:
             return 0.0
         return max(0.0, now - self.last_lease_end)
 
-    def tick(self, now: float, gateway: GatewayStatus, feedback: tuple[int, int]) -> list[Effect]:
+    def tick(self, now: float, gateway: GatewayStatus, feedback: tuple[int, int, int]) -> list[Effect]:
         """Let time pass: say hello until welcome, then ask for the lease.
 
-        `feedback`: the first number that the journal still has, and the last.
+        `feedback`: the first number that the journal still has, the last, and the one up to which a breaker took it.
         """
         effects: list[Effect] = []
         if self.joined and now - self._answered_at > SILENCE_SECS:
@@ -252,6 +254,7 @@ class Session:
                     gateway=gateway,
                     feedback_first=feedback[0],
                     feedback_last=feedback[1],
+                    feedback_taken=feedback[2],
                     fences=dict(self.fences),
                 )
                 effects.append(Send(hello))
@@ -308,7 +311,7 @@ class Session:
         effects += self._raise_fence(message.fence, SYSTEM)
         effects.append(Note(f"the breaker took this executor in, fence {message.fence}"))
         effects.append(Resend(message.feedback_after))
-        effects.append(AnswerWelcome(message.doubtful, message.fence, message.owed))
+        effects.append(AnswerWelcome(message.doubtful, message.fence, message.owed, message.tell_open))
         return effects
 
     def _on_goodbye(self) -> list[Effect]:

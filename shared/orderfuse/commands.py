@@ -196,6 +196,8 @@ def reset(
                 who=who(),
             )
         say(f"{scope} is {clean(reply.get('state'))}, generation {clean(reply.get('generation'))}")
+        if reply.get("note"):
+            say(clean(reply["note"]))
         say_warning(reply)
         still = stop_file.look()
         if still:

@@ -602,6 +602,9 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     feedback_first: int = 1
     # The number of its newest feedback. Below what the breaker has taken, the journal is an old copy.
     feedback_last: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    # Up to where a breaker has taken it, as far as the journal knows: a breaker that has lost its own journal need not
+    # tell all of that once more.
+    feedback_taken: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
     # The highest fence of each scope that the journal has taken: what the breaker itself may have forgotten.
     fences: dict[str, int] = {}
 
@@ -611,12 +614,14 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
 
     The executor takes the fence, sends feedback again from behind `feedback_after`, and answers `Joined`.
     `owed`: the number of the global cancel that is still to be carried out, 0 for none; any other has ended.
+    `tell_open`: the breaker knows nothing of this journal, and wants to hear of every order in it that has no end.
     """
 
     fence: int
     doubtful: list[str]
     feedback_after: int
     owed: int = 0
+    tell_open: bool = False
 
 
 class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):
@@ -830,13 +835,17 @@ class Tripped(Message, frozen=True, kw_only=True, tag="tripped"):
 class Adopted(OrderEvent, frozen=True, kw_only=True, tag="adopted"):
     """IB has this order of ours, and the executor's journal did not know it. Not published: what it is for IB.
 
-    `contract` and `order`: as far as IB's list tells, with IB's field names.
+    Or the breaker did not. `contract` and `order`: as far as is known, with IB's field names. `status`: IB's own, and
+    what is `filled`, where nothing further is told of it now; `doubtful`: nobody knows whether IB has it.
     """
 
     ib_order_id: int
     perm_id: int
     contract: dict[str, Any]
     order: dict[str, Any]
+    status: str = ""
+    filled: float = 0.0
+    doubtful: bool = False
 
 
 class AllCancelled(Message, frozen=True, kw_only=True, tag="all_cancelled"):

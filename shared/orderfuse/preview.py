@@ -37,6 +37,8 @@ def after_trip(reply: dict[str, Any]) -> Iterator[str]:
         yield f"{sure}written to IB and not answered: {names(written)}"
     if cancelling:
         yield f"being cancelled: {names(cancelling)}"
+    if reply.get("note"):
+        yield clean(reply["note"])
 
 
 def after_trip_at_ib(control: ControlClient, scope: str, cancel: str | None, settings: Settings) -> Iterator[str]:

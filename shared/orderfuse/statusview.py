@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from orderfuse.replies import a_list, a_map, maps
-from orderfuse.show import COLOURS, clean, columns, counted, names, number, since, until
+from orderfuse.show import COLOURS, at_time, clean, columns, counted, names, number, since, until
 
 SYSTEM = "system"
 ALLOWED, PARTLY, STOPPED = "bold green", "bold yellow", "bold red"
@@ -75,10 +75,29 @@ def todo(reply: dict[str, Any], now: datetime) -> Iterator[str | Text]:
         yield Text(f"  {len(unknown)} unknown: {names(unknown)}; nobody knows whether IB has them", "bold magenta")
         ends = "--as not_placed, cancelled or filled"
         yield f"    -> look them up in TWS, then say how each ended: orderfuse resolve {clean(unknown[0])} {ends}"
+    adopted = a_list(reply.get("adopted"))
+    if adopted:
+        yield Text(f"  {len(adopted)} adopted: {names(adopted)}; at IB as ours, and no journal knows whose", "yellow")
+        yield "    -> look at them in TWS, and cancel there what should not be"
+    for each in maps(reply.get("owed")):
+        yield from _owed_todo(each, now)
     for each in maps(reply.get("drift")):
         held, expected = number(each.get("actual")), number(each.get("expected"))
         yield Text(f"  drift: IB holds {held} {clean(each.get('symbol'))}, our fills make {expected}", "yellow")
         yield "    -> somebody else traded it, or a fill is missing: compare with TWS"
+
+
+def _owed_todo(owed: dict[str, Any], now: datetime) -> Iterator[str | Text]:
+    """How a global cancel stands, unless it is done."""
+    standing = clean(owed.get("standing"))
+    asked = at_time(owed.get("since_ns"))
+    when = f", asked for {since(asked, now)}" if asked else ""
+    if standing == "owed":
+        yield Text(f"  the cancel of every order of the account is owed{when}: IB still lists some of them", "yellow")
+        yield "    -> it goes again by itself, for 10 minutes; or cancel in TWS"
+    elif standing == "given_up":
+        yield Text(f"  the cancel of every order of the account was given up after 10 minutes{when}", "bold yellow")
+        yield "    -> IB listed some of them still: look into TWS, and cancel there"
 
 
 def circuit_todo(circuit: dict[str, Any], now: datetime) -> Iterator[str | Text]:

@@ -1,6 +1,6 @@
 """Orders that outlived the journal of the executor that placed them."""
 
-from orderfuse.messages import Adopted, CancelFailed, CancelOrder, Commission, Expect, Filled, Unknown
+from orderfuse.messages import Adopted, CancelFailed, CancelOrder, Commission, Expect, Filled, Unknown, Welcome
 from tests.breaker.harness import BUY, STOCK, Executor, Rig, accepted, filled, rig, trading, wall_ns_of
 
 
@@ -13,8 +13,8 @@ def joined_anew(r, journal_id="journal-2", known=()):
 
 
 def adopted(order_id, **fields):
-    found = {"contract": STOCK, "order": {**BUY}, "ib_order_id": 7, "perm_id": 700, **fields}
-    return Adopted(order_id=order_id, strategy_id="adopted", **found)
+    found = {"contract": STOCK, "order": {**BUY}, "ib_order_id": 7, "perm_id": 700, "strategy_id": "adopted", **fields}
+    return Adopted(order_id=order_id, **found)
 
 
 def test_an_executor_with_another_journal_is_told_of_every_order_that_has_no_end():
@@ -219,3 +219,64 @@ def test_a_cancel_that_the_executor_cannot_carry_out_is_answered_to_the_strategy
     fact = CancelFailed(order_id="o-1", strategy_id="", request_id="c-1", ib_code=0, reason="does not know this order")
     r.executor.tell(fact)
     assert (r.last("o-1")["kind"], r.last("o-1")["strategy_id"]) == ("cancel_failed", "alpha")
+
+
+# The breaker's journal is the one that was lost.
+
+
+def test_an_executor_whose_journal_is_not_known_here_is_asked_for_its_open_orders_once():
+    r = rig()
+    r.executor.join()
+    assert r.sent(Welcome)[-1].tell_open
+    r.executor.join()
+    assert not r.sent(Welcome)[-1].tell_open
+
+
+def test_what_an_earlier_breaker_has_taken_is_not_told_once_more():
+    r = rig()
+    r.executor.seq = 40
+    r.executor.hello(feedback_taken=38)
+    assert r.sent(Welcome)[-1].feedback_after == 38
+    again = trading()
+    again.executor.seq = 40
+    again.executor.hello(feedback_taken=38)
+    assert again.sent(Welcome)[-1].feedback_after == 0, "this one knows better what it has taken"
+
+
+def test_open_orders_of_a_lost_journal_are_known_told_and_cancelled_under_their_strategy():
+    r = rig()
+    r.executor.join()
+    r.executor.tell(adopted("o-1", strategy_id="alpha", status="Submitted", filled=40.0))
+    assert r.kinds("o-1") == ["accepted"]
+    assert (r.last("o-1")["strategy_id"], r.last("o-1")["filled_before"]) == ("alpha", 40.0)
+    r.cancel("o-1", "c-1")
+    assert [message.order_id for message in r.sent(CancelOrder)] == ["o-1"]
+    assert r.ask("trip", reason="x", cancel="ours") is None
+    r.executor.fenced()
+    assert r.replies["t"]["cancelling"] == ["o-1"]
+
+
+def test_an_open_order_that_is_in_doubt_is_unknown():
+    r = rig()
+    r.executor.join()
+    r.executor.tell(adopted("o-1", strategy_id="alpha", doubtful=True))
+    assert r.kinds("o-1") == ["unknown"]
+    assert r.ask("status")["unknown"] == ["o-1"]
+    reply = r.ask("resolve", order_id="o-1", reason="seen", **{"as": "cancelled"})
+    assert reply["ok"]
+
+
+def test_an_end_that_is_all_that_is_known_of_an_order_keeps_its_id():
+    r = rig()
+    r.executor.join()
+    r.executor.cancelled("o-1", filled=40.0)
+    assert r.kinds("o-1") == ["cancelled"]
+    r.submit("o-1")
+    assert (r.last("o-1")["kind"], r.last("o-1")["conflict"]) == ("invalid", True)
+
+
+def test_the_answer_to_a_request_about_no_order_makes_none():
+    r = rig()
+    r.executor.join()
+    r.executor.cancel_failed("nobody", "c-1", "")
+    assert r.stage.core.orders == {}

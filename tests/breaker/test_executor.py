@@ -231,14 +231,16 @@ def test_a_hello_with_an_impossible_number_is_dropped():
 
 def test_feedback_of_an_order_that_nobody_knows_is_still_told():
     r = trading()
-    r.executor.written("ghost")
+    r.executor.written("ghost", "omega")
     r.executor.accepted("ghost", "omega")
     r.executor.filled("ghost", "omega")
     assert [(topic, fields["kind"]) for topic, fields in r.topics if topic == "order/omega/"] == [
         ("order/omega/", "accepted"),
         ("order/omega/", "filled"),
     ]
-    assert r.stage.executor_desk.dropped == {"feedback_of_unknown_order": 3}
+    assert r.stage.executor_desk.dropped == {"feedback_of_unknown_order": 1}
+    r.submit("ghost", "omega")
+    assert r.placed() == [], "its id is used"
 
 
 def test_feedback_before_the_acknowledgement_reaches_the_same_final_state():

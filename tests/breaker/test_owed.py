@@ -64,7 +64,7 @@ def test_after_ten_minutes_it_is_given_up_and_status_says_so():
 def test_a_reset_ends_it_and_says_so():
     r = tripped()
     reply = r.ask("reset", reason="go")
-    assert "still owed" in reply["note"]
+    assert "not sent again" in reply["note"]
     assert owed(r) == [("global_cancel", "system", "ended")]
     assert len(r.sent(EndGlobalCancel)) == 1
 

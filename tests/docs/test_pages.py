@@ -43,7 +43,7 @@ NOT_RUN = {
     "sudo systemctl stop orderfuse.target": "changes the machine",
     "journalctl -u 'orderfuse-*' -f": "needs the installed units",
     "git pull": "changes the clone",
-    "make venv": "made the environment that this test runs in",
+    "make setup": "made the environment that this test runs in",
     "make test": "runs this test",
     "make test PYTHON=python3.12": "runs this test",
     "make record-docs": "rewrites what this test reads; the same reader runs here",

@@ -40,7 +40,7 @@ def new_session() -> Session:
 
 def joined(fence: int = 5) -> Session:
     session = new_session()
-    session.tick(0.0, UP, (1, 0))
+    session.tick(0.0, UP, (1, 0, 0))
     session.take(Welcome(fence=fence, doubtful=[], feedback_after=0), 0.0)
     return session
 
@@ -54,7 +54,7 @@ def told(effects: list[Any]) -> list[tuple[str, str]]:
 
 
 def lease_for(session: Session, asked_at: float, answered_at: float, **changes: Any) -> LeaseRequest:
-    (request,) = sent(session.tick(asked_at, UP, (1, 0)), LeaseRequest)
+    (request,) = sent(session.tick(asked_at, UP, (1, 0, 0)), LeaseRequest)
     fields: dict[str, Any] = {
         "nonce": request.nonce,
         "fence": session.fence_of("system"),
@@ -68,10 +68,10 @@ def lease_for(session: Session, asked_at: float, answered_at: float, **changes: 
 
 def test_hello_is_said_every_quarter_second_until_welcome() -> None:
     session = new_session()
-    hellos = [bool(sent(session.tick(ms / 1000, UP, (1, 0)), Hello)) for ms in range(0, 1000, 50)]
+    hellos = [bool(sent(session.tick(ms / 1000, UP, (1, 0, 0)), Hello)) for ms in range(0, 1000, 50)]
     assert [index for index, said in enumerate(hellos) if said] == [0, 5, 10, 15]
     session.take(Welcome(fence=1, doubtful=[], feedback_after=0), 1.0)
-    assert sent(session.tick(1.3, UP, (1, 0)), Hello) == []
+    assert sent(session.tick(1.3, UP, (1, 0, 0)), Hello) == []
 
 
 def test_welcome_is_answered_with_what_is_known_after_the_inbox_is_refused() -> None:
@@ -91,8 +91,8 @@ def test_a_lease_counts_from_our_own_request() -> None:
 
 def test_an_old_answer_shortens_nothing_and_extends_nothing_beyond_its_request() -> None:
     session = joined()
-    first = sent(session.tick(0.125, UP, (1, 0)), LeaseRequest)[0]
-    second = sent(session.tick(0.25, UP, (1, 0)), LeaseRequest)[0]
+    first = sent(session.tick(0.125, UP, (1, 0, 0)), LeaseRequest)[0]
+    second = sent(session.tick(0.25, UP, (1, 0, 0)), LeaseRequest)[0]
     for nonce in (second.nonce, first.nonce, first.nonce, second.nonce, 999_999):
         session.take(Lease(nonce=nonce, fence=5, lease_ms=500, feedback_taken=0), 0.375)
         assert session.lease_until == 0.75
@@ -100,7 +100,7 @@ def test_an_old_answer_shortens_nothing_and_extends_nothing_beyond_its_request()
 
 def test_leases_of_before_the_welcome_are_void() -> None:
     session = joined()
-    request = sent(session.tick(0.2, UP, (1, 0)), LeaseRequest)[0]
+    request = sent(session.tick(0.2, UP, (1, 0, 0)), LeaseRequest)[0]
     session.take(Welcome(fence=5, doubtful=[], feedback_after=0), 0.3)
     session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=0), 0.4)
     assert session.lease_until == 0.0
@@ -110,23 +110,23 @@ def test_requests_without_answers_do_not_pile_up() -> None:
     session = joined()
     for number in range(3 * MAX_REQUESTS_OUT):
         session._answered_at = number / 10
-        session.tick(number / 10, UP, (1, 0))
+        session.tick(number / 10, UP, (1, 0, 0))
     assert len(session._asked) == MAX_REQUESTS_OUT
 
 
 def test_silence_of_half_a_second_brings_hello_again() -> None:
     session = joined()
     lease_for(session, 0.1, 0.1)
-    assert sent(session.tick(0.6, UP, (1, 0)), Hello) == []
-    assert len(sent(session.tick(0.601, UP, (1, 0)), Hello)) == 1
+    assert sent(session.tick(0.6, UP, (1, 0, 0)), Hello) == []
+    assert len(sent(session.tick(0.601, UP, (1, 0, 0)), Hello)) == 1
     assert not session.joined
 
 
 def test_a_change_of_the_gateway_is_told_at_once() -> None:
     session = joined()
     lease_for(session, 0.1, 0.1)
-    assert session.tick(0.11, UP, (1, 0)) == []
-    (request,) = sent(session.tick(0.12, DOWN, (1, 0)), LeaseRequest)
+    assert session.tick(0.11, UP, (1, 0, 0)) == []
+    (request,) = sent(session.tick(0.12, DOWN, (1, 0, 0)), LeaseRequest)
     assert request.gateway == DOWN
 
 
@@ -156,9 +156,9 @@ def test_each_fence_is_kept_before_it_is_confirmed_and_told_at_the_next_hello() 
     session = joined(fence=5)
     effects = session.take(Fence(fence=6, scope="strategy:s1"), 0.1)
     assert effects == [KeepFence("strategy:s1", 6), AnswerFence(6)]
-    (hello,) = sent(session.tick(9.0, UP, (3, 8)), Hello)
+    (hello,) = sent(session.tick(9.0, UP, (3, 8, 5)), Hello)
     assert hello.fences == {"system": 5, "strategy:s1": 6}
-    assert (hello.feedback_first, hello.feedback_last) == (3, 8)
+    assert (hello.feedback_first, hello.feedback_last, hello.feedback_taken) == (3, 8, 5)
 
 
 def test_an_executor_that_starts_again_holds_the_fences_that_its_journal_kept() -> None:
@@ -170,11 +170,11 @@ def test_an_executor_that_starts_again_holds_the_fences_that_its_journal_kept() 
 def test_a_lease_that_names_a_fence_which_never_came_has_the_breaker_greeted_anew() -> None:
     session = joined(fence=5)
     session.take(place("o-1", fence=5), 0.05)
-    (request,) = sent(session.tick(0.1, UP, (1, 0)), LeaseRequest)
+    (request,) = sent(session.tick(0.1, UP, (1, 0, 0)), LeaseRequest)
     effects = session.take(Lease(nonce=request.nonce, fence=7, lease_ms=500, feedback_taken=0), 0.1)
     assert told(effects) == [("o-1", "fenced")]
     assert (session.lease_until, session.joined) == (0.0, False)
-    assert sent(session.tick(0.5, UP, (1, 0)), Hello)
+    assert sent(session.tick(0.5, UP, (1, 0, 0)), Hello)
 
 
 def test_a_breaker_that_says_goodbye_is_not_lost_and_one_that_does_not_is() -> None:
@@ -221,8 +221,10 @@ def test_a_cancel_takes_an_order_out_of_the_inbox_or_goes_to_ib() -> None:
 def test_feedback_that_the_breaker_lacks_for_a_second_is_sent_again() -> None:
     session = joined()
     session.on_feedback_sent(9, 0.0)
-    (request,) = sent(session.tick(0.1, UP, (1, 0)), LeaseRequest)
+    (request,) = sent(session.tick(0.1, UP, (1, 0, 0)), LeaseRequest)
     assert Resend(7) not in session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=7), 0.5)
-    (request,) = sent(session.tick(0.9, UP, (1, 0)), LeaseRequest) or sent(session.tick(0.95, UP, (1, 0)), LeaseRequest)
+    (request,) = sent(session.tick(0.9, UP, (1, 0, 0)), LeaseRequest) or sent(
+        session.tick(0.95, UP, (1, 0, 0)), LeaseRequest
+    )
     assert Resend(7) in session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=7), 1.0)
     assert session.take(ResendFeedback(after_seq=3), 1.0) == [Resend(3)]

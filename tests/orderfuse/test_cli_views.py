@@ -275,3 +275,25 @@ def health(**changes: Any) -> Health:
         "journal_error": None,
     }
     return Health(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        ("owed", "it goes again by itself, for 10 minutes"),
+        ("given_up", "IB listed some of them still"),
+        ("done", None),
+        ("ended", None),
+    ],
+)
+def test_status_says_how_a_global_cancel_stands_while_somebody_has_to_know(standing: str, words: str | None) -> None:
+    owed = {"what": "global_cancel", "scope": "system", "since_ns": NS - 60 * 10**9, "standing": standing}
+    shown = page(circuit(), owed=[owed])
+    assert ("every order of the account" in shown) is (words is not None)
+    assert words is None or words in shown
+
+
+def test_status_names_orders_that_no_journal_knows() -> None:
+    shown = page(circuit(), adopted=["lost-1", "lost-2"])
+    assert "2 adopted: lost-1, lost-2" in shown
+    assert "look at them in TWS" in shown

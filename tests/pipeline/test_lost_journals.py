@@ -51,11 +51,13 @@ def system(program: RawProgram) -> dict[str, Any]:
 
 
 def again(program: RawProgram) -> None:
-    """A breaker has started once more: wait for its subscription, and until the executor has joined."""
+    """A breaker has started once more: wait until each link to it works, and until the executor has joined."""
     deadline = time.monotonic() + 30
     while program.orders.poll(round((deadline - time.monotonic()) * 1000)) and program.orders.recv() != b"\x01order":
         pass
     wait_until(lambda: status(program)["executor"]["present"], "the executor has joined")
+    started = time.time_ns()
+    wait_until(lambda: (program.next_event(0.1) or {}).get("at_ns", 0) > started, "news of this breaker")
 
 
 def told(program: RawProgram, kind: str) -> list[dict[str, Any]]:

@@ -31,10 +31,12 @@ def test_a_terminal_that_is_closed_ends_everything(tmp_path: Path) -> None:
     # What the kernel does when the window goes: no more output, and a hangup for all in the foreground.
     os.close(terminal)
     os.killpg(started.pid, signal.SIGHUP)
-    started.wait(timeout=DEADLINE_SECS)
     try:
+        started.wait(timeout=DEADLINE_SECS)
         wait_until(lambda: not any(map(lives, services)), "their end")
     finally:
+        started.kill()
+        started.wait()
         for pid in filter(lives, services):
             os.kill(pid, signal.SIGKILL)
         pipeline.stop()

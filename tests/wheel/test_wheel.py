@@ -34,7 +34,7 @@ def test_the_metadata_says_what_it_is_and_what_it_needs(wheel: Path) -> None:
     metadata = metadata_of(wheel)
     assert (metadata["Name"], metadata["Version"]) == ("orderfuse", __version__)
     assert metadata["License-Expression"] == "MIT"
-    assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.14"}
+    assert set(metadata["Requires-Python"].split(",")) == {">=3.11", "<3.15"}
     needed = [line for line in requirements_of(wheel) if "extra ==" not in line]
     assert {re.split(r"[^\w-]", line)[0] for line in needed} == {"msgpack", "msgspec", "pyzmq"}
     assert "Typing :: Typed" in metadata.get_all("Classifier", [])
