@@ -241,16 +241,14 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
     """Lose the journal of this process and go on with all of them. Complains of a stop that was forgotten."""
     program = load.program
     if case.tripped:
-        pipeline.start(*(each for each in SERVICES if each not in pipeline.processes))
-        _wait_connected(program)
+        _start_missing(pipeline, program)
         program.request("trip", reason="before the loss", cancel="none")
         load.hear(0.2)
     if name in pipeline.processes:
         pipeline.kill(name)
     copies.strike(case.loss, name)
     written = len(pipeline.at_the_wire("placeOrder"))
-    pipeline.start(*(each for each in SERVICES if each not in pipeline.processes))
-    _wait_connected(program)
+    _start_missing(pipeline, program)
     forgot = []
     if case.tripped:
         end = time.monotonic() + HOLD_SECS
@@ -270,10 +268,23 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
     return forgot
 
 
-def _wait_connected(program: RawProgram) -> None:
+def _start_missing(pipeline: Pipeline, program: RawProgram) -> None:
+    """Start who is not there, and wait until the executor has been taken in and has its gateway.
+
+    Before that a journal that was lost is not made up for, and to lose the other one would be to lose both at once.
+    """
+
+    def times_taken_in() -> int:
+        return pipeline.log("executor").count("the breaker took this executor in")
+
+    before = times_taken_in()
+    missing = {each for each in SERVICES if each not in pipeline.processes}
+    pipeline.start(*missing)
+
     def connected() -> bool:
         status = program.request("status")
-        return bool(status["executor"]["present"] and status["gateway"]["connected"])
+        joined = times_taken_in() > before or missing <= {"paper"}
+        return bool(joined and status["executor"]["present"] and status["gateway"]["connected"])
 
     wait_until(connected, "an executor at the breaker, and a gateway at the executor", secs=SETTLE_SECS)
 
