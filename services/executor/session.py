@@ -289,8 +289,8 @@ class Session:
                 return [SettleByHand(order_id)]
             case ResendFeedback(after_seq=after_seq):
                 return [Resend(after_seq)]
-            case Goodbye():
-                return self._on_goodbye()
+            case Goodbye(feedback_taken=taken):
+                return [NoteTaken(taken), *self._on_goodbye()]
             case _:
                 assert_never(message)
 
