@@ -213,7 +213,7 @@ class Stage:
 
     def say_goodbye(self) -> bool:
         """This process ends because it was told to; whether there is an executor to hear it."""
-        self.core.send(Goodbye())
+        self.core.send(Goodbye(feedback_taken=self.core.taken_feedback()))
         return self.core.executor.joined
 
     def on_journal(self, error: str | None) -> None:

@@ -368,6 +368,11 @@ class OrderExecutionEngine:
         self._take(Effects(facts=[(fact, None) for fact in self.ledger.told_open()]))
         self._save()
 
+    def tell_again(self, order_id: str) -> None:
+        """A breaker was sent this id once more, and has forgotten what became of it: tell it as news."""
+        self._take(Effects(facts=[(fact, "neutral") for fact in self.ledger.told_again(order_id)]))
+        self._save()
+
     def adopt_now(self) -> None:
         """The breaker has said which orders it knows: what else IB lists as ours is taken on."""
         if not self.may_adopt:

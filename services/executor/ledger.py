@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from orderfuse.messages import Adopted, CancelFailed, NotPlaced, Rejected, Tripped, Written
+from orderfuse.messages import Adopted, CancelFailed, Fact, NotPlaced, Rejected, Tripped, Written
 from services.executor.foundlings import Foundling
 from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
@@ -145,6 +145,11 @@ class Ledger:
             for story in self._stories.values()
             if not (story.record.ended or story.record.adopting)
         ]
+
+    def told_again(self, order_id: str) -> list[Fact]:
+        """What has become of this order, for a breaker that has forgotten it."""
+        story = self._find(order_id=order_id)
+        return story.told_again() if story and not story.record.adopting else []
 
     def adopting(self) -> list[str]:
         """Orders whose reports are held back until IB's lists are complete."""

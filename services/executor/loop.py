@@ -265,7 +265,11 @@ class ExecutorLoop:
     def _tell_again(self, order_id: str) -> None:
         """An order that has been on its way to IB is never written again; what is known of it is told again."""
         logger.error("{}: handed over again, but it was on its way to IB before; not written", order_id)
-        self._tell_of(order_id)
+        told = self._journal.feedback_of(order_id)
+        if told and told[-1][0] > self._journal.taken:
+            self._tell_of(order_id)
+        else:
+            self._engine.tell_again(order_id)
 
     def _tell_of(self, order_id: str) -> None:
         for seq, payload in self._journal.feedback_of(order_id):

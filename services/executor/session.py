@@ -289,8 +289,8 @@ class Session:
                 return [SettleByHand(order_id)]
             case ResendFeedback(after_seq=after_seq):
                 return [Resend(after_seq)]
-            case Goodbye():
-                return self._on_goodbye()
+            case Goodbye(feedback_taken=taken):
+                return [NoteTaken(taken), *self._on_goodbye()]
             case _:
                 assert_never(message)
 
@@ -334,11 +334,13 @@ class Session:
         if asked_at is None or not self.joined:
             return []
         self._answered_at = now
-        if message.fence > max(self.fences.values(), default=NO_FENCE):
+        newest = max(self.fences.values(), default=NO_FENCE)
+        if message.fence > newest:
             # Its own message was lost, and nobody says whose fence it was: a welcome raises all.
             return self._greet_anew("a fence of the breaker was lost on the way")
-        self.lease_until = max(self.lease_until, asked_at + message.lease_ms / 1000)
-        self.last_lease_end, self.breaker_ended = self.lease_until, False
+        if message.fence == newest:
+            self.lease_until = max(self.lease_until, asked_at + message.lease_ms / 1000)
+            self.last_lease_end, self.breaker_ended = self.lease_until, False
         effects: list[Effect] = [NoteTaken(message.feedback_taken)]
         overdue = now - self._feedback_sent_at >= RESEND_AFTER_SECS
         if message.feedback_taken < self._feedback_sent and overdue:

@@ -15,7 +15,9 @@ from orderfuse.messages import (
     CancelFailed,
     Cancelled,
     Commission,
+    Fact,
     Filled,
+    NotPlaced,
     Outcome,
     Rejected,
     Replaced,
@@ -275,6 +277,38 @@ class Story:
             why = f"IB says it is filled and lists no execution of {self.remaining:g} of it"
         effects.notes.append(f"{self.record.order_id}: {why}. Look it up in TWS")
         effects.tell(self.record, Unknown(**self._ids, reason=why))
+
+    def told_again(self) -> list[Fact]:
+        """What has become of the order, for a breaker that has forgotten it and was sent its id once more."""
+        record = self.record
+        again: dict[str, Any] = {**self._ids, "again": True}
+        facts: list[Fact] = []
+        if record.accepted:
+            numbers: dict[str, Any] = {"ib_order_id": record.ib_order_id, "perm_id": record.perm_id}
+            before = record.filled_before or None
+            facts.append(Accepted(**again, **numbers, status=record.status or "Submitted", filled_before=before))
+        filled = record.filled_before
+        for execution in (each for each in self.executions.values() if each.counts):
+            filled = round(filled + execution.shares, DECIMALS)
+            left = max(0.0, round(record.quantity - filled, DECIMALS))
+            done = record.ended == "filled" and filled >= self.filled
+            prices: dict[str, Any] = {"shares": execution.shares, "price": execution.price, "avg_price": self.avg_price}
+            facts.append(
+                Filled(**again, **prices, exec_id=execution.exec_id, cum_qty=filled, remaining=left, done=done)
+            )
+        why = f"the order was {record.ended} when this breaker's journal was lost"
+        match record.ended:
+            case "cancelled":
+                facts.append(Cancelled(**again, filled=self.filled, remaining=self.remaining, reason=why))
+            case "rejected":
+                facts.append(Rejected(**again, ib_code=0, reason=why))
+            case "not_placed":
+                facts.append(NotPlaced(**again, code="undelivered", reason=why))
+            case "settled":
+                facts.append(Unknown(**again, reason="a person had settled it before this breaker's journal was lost"))
+            case "":
+                facts += [Unknown(**again, reason=why)] if self.doubtful else []
+        return facts
 
     def poll(self, now: float, effects: Effects) -> None:
         """Let due time pass."""

@@ -777,7 +777,9 @@ class Expect(Message, frozen=True, kw_only=True, tag="expect"):
 
 
 class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
-    """The breaker ends because somebody told it to; it is not lost."""
+    """The breaker ends because somebody told it to; it is not lost. `feedback_taken`: as in `Lease`."""
+
+    feedback_taken: int
 
 
 class Settle(Message, frozen=True, kw_only=True, tag="settle"):

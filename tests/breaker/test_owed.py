@@ -115,3 +115,12 @@ def test_over_a_restart_the_time_goes_by_the_wall_clock_and_never_beyond_ten_min
         assert owed(again) == [("global_cancel", "system", standing)]
         again.wait(11, step=1)
         assert owed(again) == [("global_cancel", "system", "given_up")]
+
+
+def test_a_circuit_that_closed_and_opened_again_owes_nothing_of_its_earlier_life():
+    r = tripped()
+    r.circuit().reset()
+    r.circuit().trip("once more", latch=True)
+    r.poll()
+    assert r.state()["state"] == "OPEN"
+    assert owed(r) == [("global_cancel", "system", "ended")]

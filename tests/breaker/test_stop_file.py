@@ -129,6 +129,8 @@ def test_a_breaker_that_starts_finds_it(home):
     home.serve()
     state = system(home.peer())
     assert (state["state"], state["latched"], state["reason"]) == ("OPEN", True, "before it began")
+    first = home.peer().ask("events", topic="state/system/")["events"][0]
+    assert first["state"] == "OPEN", "nobody ever heard that it was CLOSED"
 
 
 def test_a_breaker_that_is_killed_right_after_its_reset_has_not_lost_the_latch_or_the_reset(home):

@@ -76,3 +76,10 @@ def test_a_gateway_that_is_not_usable_refuses_with_its_cause() -> None:
 @pytest.mark.parametrize("missing", ["window_free", "buffer_empty", "token_free"])
 def test_what_gets_better_by_itself_is_waited_for(missing: str) -> None:
     assert isinstance(look(**{missing: False}), Wait)
+
+
+def test_while_the_file_stop_is_there_nothing_is_written() -> None:
+    looked = look(stopped=True)
+    assert isinstance(looked, Refuse)
+    assert looked.fact == NotPlaced(order_id="o-1", strategy_id="s1", code="fenced", reason="STOP")
+    assert isinstance(look(stopped=True, window_free=False), Refuse), "nor does it wait for a place"

@@ -183,7 +183,7 @@ def test_a_breaker_that_says_goodbye_is_not_lost_and_one_that_does_not_is() -> N
     lease_for(session, asked_at=0.2, answered_at=0.3)
     assert session.breaker_lost_for(0.6) == 0.0
     assert session.breaker_lost_for(30.7) == 30.0
-    session.take(Goodbye(), 30.7)
+    session.take(Goodbye(feedback_taken=3), 30.7)
     assert session.breaker_lost_for(100.0) == 0.0
     assert not session.joined
 

@@ -156,6 +156,36 @@ def test_a_resend_of_an_order_that_both_journals_have_forgotten_is_not_placed_ag
         program.wait_event("filled", program.submit(), done=True)
 
 
+def test_a_breaker_without_its_journal_hears_of_open_orders_and_places_no_earlier_one_again() -> None:
+    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        resting, partly = (program.submit(order=GTC, ttl_ms=60_000) for _ in range(2))
+        for order_id in (resting, partly):
+            program.wait_event("accepted", order_id)
+        fill(pipeline, partly, 4)
+        program.wait_event("filled", partly)
+        done = program.submit()
+        program.wait_event("filled", done, done=True)
+        pipeline.end("breaker")
+        lose(pipeline, "breaker")
+        program.seen.clear()
+        pipeline.start("breaker")
+        again(program)
+        wait_until(lambda: {e["order_id"] for e in told(program, "accepted")} == {resting, partly}, "they are told")
+        assert [e["filled_before"] for e in told(program, "accepted") if e["order_id"] == partly] == [4]
+        assert told(program, "filled") == [], "what was told before is no news"
+        assert system(program)["latched"]
+        program.wait_event("cancelled", partly, request_id=program.cancel(partly))
+        assert program.request("reset", reason="looked at it")["ok"]
+        wait_until(lambda: system(program)["trading_allowed"], "orders pass")
+        program.submit(resting, order=GTC)
+        assert program.wait_event("invalid", resting)["conflict"]
+        program.submit(done)
+        assert program.wait_event("filled", done, done=True)["again"]
+        assert sorted(placed(pipeline)) == sorted([resting, partly, done])
+
+
 def damage_log(pipeline: Pipeline) -> None:
     log = pipeline.home / "breaker.sqlite-wal"
     with log.open("r+b") as file:

@@ -1,0 +1,189 @@
+"""Orders at IB that the journal does not know: what is held back, and what is made of it once all is listed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orderfuse.messages import ADOPTED, Accepted, Adopted, Cancelled, Expect, ExpectedChange, Filled, Unknown
+from services.executor.foundlings import Foundlings, expected
+from services.executor.records import Change, OrderRecord
+from services.gateway.reports import CompletedOrderReport, ExecutionReport, OpenOrderReport, StatusReport
+from tests.executor.test_ledger import OURS, Bench
+
+
+def open_order(order_ref: str = "f-1", *, client_id: int = OURS, **fields: Any) -> OpenOrderReport:
+    told: dict[str, Any] = {"ib_order_id": 41, "perm_id": 900, "account": "DU1", "status": "Submitted", "quantity": 10}
+    contract = {"secType": "STK", "symbol": "AAPL", "conId": 265598}
+    told |= {"terms": {"tif": "GTC", "lmtPrice": 9.5}, "contract": contract, "action": "BUY", "order_type": "LMT"}
+    return OpenOrderReport(client_id=client_id, order_ref=order_ref, **{**told, **fields})
+
+
+def status(filled: float, remaining: float, word: str = "Submitted") -> StatusReport:
+    return StatusReport(41, word, filled, remaining, 900, OURS)
+
+
+def execution(exec_id: str, shares: float, order_ref: str = "f-1", **fields: Any) -> ExecutionReport:
+    told: dict[str, Any] = {"ib_order_id": 41, "perm_id": 900, "client_id": OURS, "account": "DU1", "sec_type": "STK"}
+    told |= {"con_id": 265598, "symbol": "AAPL", "side": "BOT", "price": 9.5}
+    return ExecutionReport(order_ref=order_ref, exec_id=exec_id, shares=shares, **{**told, **fields})
+
+
+def completed(word: str, total: float, filled: float) -> CompletedOrderReport:
+    return CompletedOrderReport(900, "f-1", "DU1", word, word, {}, (total, total + filled))
+
+
+def held(*reports: Any) -> Foundlings:
+    foundlings = Foundlings(OURS)
+    for report in reports:
+        foundlings.hold(report)
+    return foundlings
+
+
+def test_what_is_not_of_our_client_id_or_alphabet_is_none_of_ours() -> None:
+    for report in (
+        open_order(client_id=OURS + 1),
+        open_order(""),
+        open_order("has a space"),
+        open_order("x" * 41),
+        open_order("naïve"),
+        status(0, 10),
+        completed("Filled", 0, 10),
+    ):
+        assert not held().hold(report)
+    assert held(open_order("a-1")).ids() == ["a-1"]
+
+
+def test_a_status_and_an_end_belong_to_the_order_with_their_permanent_id() -> None:
+    foundlings = held(open_order(), status(4, 6), execution("a.01", 4))
+    assert foundlings.hold(completed("Cancelled", 6, 4))
+    assert len(foundlings.of("f-1").reports) == 4
+
+
+def test_once_listed_an_id_is_known_also_while_ib_is_asked_anew() -> None:
+    foundlings = held(open_order())
+    foundlings.on_round_begun()
+    assert foundlings.ids() == []
+    assert foundlings.knows("f-1")
+    assert not foundlings.knows("f-2")
+
+
+def test_what_ib_calls_filled_beyond_its_executions_was_filled_before() -> None:
+    found = held(open_order(), status(7, 3), execution("a.01", 2), execution("b.01", 1)).of("f-1")
+    assert found.filled_before(combo=False) == 4
+    corrected = held(open_order(), status(7, 3), execution("a.01", 2), execution("a.02", 5)).of("f-1")
+    assert corrected.filled_before(combo=False) == 2, "a correction takes the place of what it corrects"
+    ended = held(execution("a.01", 2), completed("Cancelled", 3, 7)).of("f-1")
+    assert ended.filled_before(combo=False) == 5
+
+
+def test_the_record_of_an_order_that_nobody_knows() -> None:
+    found = held(open_order(), status(4, 6)).of("f-1")
+    record = found.record(now_ns=5)
+    assert (record.strategy_id, record.ib_order_id, record.perm_id, record.quantity) == (ADOPTED, 41, 900, 10)
+    told = found.told(record)
+    assert isinstance(told, Adopted)
+    assert told.contract == {"secType": "STK", "symbol": "AAPL", "conId": 265598}
+    assert told.order == {"totalQuantity": 10, "action": "BUY", "orderType": "LMT", "lmtPrice": 9.5}
+
+
+def test_what_the_breaker_says_of_an_order_makes_a_record_that_waits_for_ibs_lists() -> None:
+    message = Expect(
+        order_id="f-1", strategy_id="s1", ib_order_id=41, perm_id=900, quantity=10.0, tif="GTC", combo=False,
+        protect=True, placed_ns=3, accepted=True, parent="", legs=2,
+        change=ExpectedChange(request_id="r-1", revision=2, terms={"lmtPrice": 9.6}),
+    )  # fmt: skip
+    record = expected(message)
+    assert record == OrderRecord(
+        "f-1", "s1", 41, 10.0, tif="GTC", placed_ns=3, perm_id=900, written=True, answered=True, accepted=True,
+        protect=True, legs=2, adopting=True, revision=2, change=Change("r-1", 2, {"lmtPrice": 9.6}),
+    )  # fmt: skip
+
+
+# Together with the ledger.
+
+
+class Finder(Bench):
+    """A bench whose order is sought at IB."""
+
+    def __init__(self, **record: Any) -> None:
+        super().__init__()
+        self.foundlings = Foundlings(OURS)
+        made = OrderRecord("f-1", "s1", 0, 10.0, written=True, adopting=True, **record)
+        self._keep(self.ledger.expect(made))
+        self.told.clear()
+
+    def lists(self, *reports: Any) -> list[Any]:
+        """A complete round; returns the facts."""
+        for report in reports:
+            for each, order_id in self.ledger.on_report(report, self.now).held:
+                self.foundlings.hold(each, order_id)
+        assert self.told == [], "nothing is told before the lists are complete"
+        found = self.foundlings.of("f-1")
+        self._keep(self.ledger.adopt("f-1", found))
+        self.say(*found.in_order)
+        return [fact for fact, _ in self.told]
+
+
+def test_an_order_that_works_is_told_with_what_was_filled_before_and_can_be_cancelled() -> None:
+    bench = Finder(accepted=True)
+    told, *_ = bench.lists(open_order(), status(4, 6))
+    assert isinstance(told, Accepted)
+    assert (told.filled_before, told.ib_order_id, told.perm_id) == (4, 41, 900)
+    assert bench.ledger.totals("f-1")[0] == 4
+    bench._keep(bench.ledger.on_cancel_asked("f-1", "r-1"))
+    assert [record.ib_order_id for record in bench.ledger.cancels_to_send()] == [41]
+
+
+def test_a_cancel_of_an_order_whose_number_is_not_known_yet_waits_for_it() -> None:
+    bench = Finder()
+    bench._keep(bench.ledger.on_cancel_asked("f-1", "r-1"))
+    assert bench.ledger.cancels_to_send() == []
+    bench.lists(open_order())
+    assert [record.ib_order_id for record in bench.ledger.cancels_to_send()] == [41]
+
+
+def test_an_order_that_was_filled_is_told_as_that() -> None:
+    bench = Finder(accepted=True)
+    told = bench.lists(execution("a.01", 4), execution("b.01", 6), completed("Filled", 0, 10))
+    assert [type(fact) for fact in told] == [Filled, Filled]
+    assert (told[-1].cum_qty, told[-1].done) == (10, True)
+
+
+def test_an_order_that_was_cancelled_with_a_part_filled_on_an_earlier_day_is_told_truly() -> None:
+    bench = Finder(accepted=True)
+    told = bench.lists(execution("b.01", 1), completed("Cancelled", 5, 5))
+    assert [type(fact) for fact in told] == [Filled, Cancelled]
+    assert (told[0].cum_qty, told[1].filled, told[1].remaining) == (5, 5, 5)
+
+
+def test_an_order_of_which_nothing_is_listed_stays_in_doubt_or_is_unheard_of() -> None:
+    bench = Finder()
+    assert bench.lists() == []
+    assert "f-1" in bench.ledger.doubts()
+    known = Finder(accepted=True)
+    assert known.lists() == []
+    assert known.ledger.unheard_since(1.0) == ["f-1"]
+
+
+# An order that IB lists no longer.
+
+
+def test_an_execution_is_no_word_of_an_order_that_is_gone() -> None:
+    bench = Bench()
+    bench.say(OpenOrderReport(1, 7, OURS, "o-1", "DU1", "Submitted", 100))
+    bench.now = 10.0
+    bench.say(ExecutionReport(1, 7, OURS, "o-1", "DU1", "a.01", 40, 9.5, "STK"))
+    assert bench.ledger.unheard_since(10.0) == ["o-1"], "it is listed all day"
+    bench.say(StatusReport(1, "Submitted", 40, 60, 7, OURS))
+    assert bench.ledger.unheard_since(10.0) == []
+
+
+def test_an_order_that_trades_while_it_is_unknown_is_unknown_once_more_if_ib_still_lists_it_nowhere() -> None:
+    bench = Bench()
+    bench.say(OpenOrderReport(1, 7, OURS, "o-1", "DU1", "Submitted", 100))
+    bench._keep(bench.ledger.on_lost("o-1"))
+    bench.say(ExecutionReport(1, 7, OURS, "o-1", "DU1", "a.01", 40, 9.5, "STK"))
+    assert bench.ledger.unheard_since(1.0) == ["o-1"]
+    bench._keep(bench.ledger.on_lost("o-1"))
+    kinds = [type(fact) for fact, _ in bench.told]
+    assert kinds.count(Unknown) == 2
