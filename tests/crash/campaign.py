@@ -126,6 +126,8 @@ class Load:
     def __init__(self, program: RawProgram, draw: random.Random) -> None:
         self.program, self.draw = program, draw
         self.ids: list[str] = []
+        # What was asked for besides: events that came while this program was not connected again yet.
+        self.looked_up: list[dict[str, Any]] = []
         self.replaces: dict[str, oracle.Replace] = {}
         self._undecided: dict[str, dict[str, Any]] = {}
         self._uncancelled: dict[str, str] = {}
@@ -189,6 +191,10 @@ class Load:
         prices = {"target": {"orderType": "LMT", "lmtPrice": 250.0}, "stop": {"orderType": "STP", "auxPrice": 0.25}}
         return [{"order_id": f"{name}-{time.time_ns()}", "order": {**leg, **price}} for name, price in prices.items()]
 
+    def look_up(self) -> None:
+        """Ask for all events, as a strategy does that sees a gap in their numbers."""
+        self.looked_up += _history(self.program)
+
     def hear(self, secs: float) -> None:
         """Take what comes for so long."""
         end = time.monotonic() + secs
@@ -206,9 +212,9 @@ class Load:
                 self._send_change(request_id)
 
     @property
-    def undecided(self) -> bool:
-        """Whether an order or a request has no answer yet."""
-        return bool(self._undecided or self._uncancelled or self._unreplaced)
+    def unanswered(self) -> list[str]:
+        """The orders and requests that have no answer yet."""
+        return [*self._undecided, *self._uncancelled.values(), *self._unreplaced]
 
 
 def _resting(price: float) -> dict[str, Any]:
@@ -244,6 +250,8 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
         _start_missing(pipeline, program)
         program.request("trip", reason="before the loss", cancel="none")
         load.hear(0.2)
+    if "breaker" in pipeline.processes:
+        load.look_up()
     if name in pipeline.processes:
         pipeline.kill(name)
     copies.strike(case.loss, name)
@@ -329,12 +337,12 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         load.hear(0.2)
         # What the book has by now must be told when the events are read; it must not have moved meanwhile.
         book = oracle.read_book(pipeline)
-        told, unknown = _told(load.program), set(load.program.request("status")["unknown"])
+        told, unknown = _told(load), set(load.program.request("status")["unknown"])
         working = _working(load.program)
         heard = oracle.Heard(load.ids, load.replaces, told, unknown, working, lost=case.lost)
         secs = time.monotonic() - began
         moved = oracle.read_book(pipeline) != book
-        over = secs > SETTLE_SECS or not (moved or load.undecided or oracle.still_open(heard, book))
+        over = secs > SETTLE_SECS or not (moved or load.unanswered or oracle.still_open(heard, book))
         # What the breaker calls working and IB does not have becomes unknown after two rounds of questions.
         waits_for_proof = (case.patient and unknown) or oracle.ghosts(heard, book)
         if over and (secs > PROOF_SECS or not waits_for_proof):
@@ -347,11 +355,15 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         executions=sum(map(len, book.executions.values())),
         unknown=[f"{at}: {[e['kind'] for e in told.get(at, [])]}" for at in sorted(unknown)],
         replaces=len(load.replaces),
-        complaints=forgot + oracle.complaints(heard, book, wire),
+        complaints=[
+            *forgot,
+            *(f"{order_id} was sent again and again, and never answered" for order_id in load.unanswered),
+            *oracle.complaints(heard, book, wire),
+        ],
     )
 
 
-def _told(program: RawProgram) -> oracle.Events:
+def _told(load: Load) -> oracle.Events:
     """Every event of every order: what was heard, and what stands in the breaker's journal, each once.
 
     A journal that was lost does not have all that was told; what was told while nobody heard it stands there only, or
@@ -359,7 +371,7 @@ def _told(program: RawProgram) -> oracle.Events:
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for event in [*program.seen, *_history(program)]:
+    for event in [*load.program.seen, *load.looked_up, *_history(load.program)]:
         if event["kind"] != "duplicate" and event.get("order_id"):
             what = tuple(event.get(key) for key in ("order_id", "kind", "exec_id", "request_id"))
             if event.get("again"):

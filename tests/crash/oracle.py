@@ -127,12 +127,12 @@ def complaints(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str
     for order_id in heard.ids:
         events = heard.told.get(order_id, [])
         kinds = [event["kind"] for event in events]
+        knowable = "breaker" not in heard.lost or order_id in book.status
         decisions = sum(kind in DECISIONS for kind in kinds)
-        if decisions == 0 or (decisions > 1 and "breaker" not in heard.lost):
+        if (decisions == 0 and knowable) or (decisions > 1 and "breaker" not in heard.lost):
             found.append(f"{order_id} has not exactly one decision: {kinds}")
         end = end_of(events)
-        ends = "breaker" not in heard.lost or order_id in book.status
-        if end is None and ends and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
+        if end is None and knowable and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
             found.append(f"{order_id} has no end and is not named as unknown: {kinds}, IB: {book.status.get(order_id)}")
         found += _of_fills(order_id, events, book.executions.get(order_id, {}))
         found += _of_changes(order_id, heard, events, book, written)
