@@ -156,7 +156,7 @@ def listen(settings: Settings, link: LinkName, *, backlog: int, avoid: Container
         # can connect before it listens.
         made.chmod(0o600)
         listener.listen(backlog)
-        made.replace(path)
+        _move(made, path)
     except OSError as error:
         listener.close()
         raise SettingsError(
@@ -185,6 +185,14 @@ def _bind_new(listener: Listener, path: Path) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise FileExistsError from None
+        raise
+
+
+def _move(made: Path, path: Path) -> None:
+    try:
+        made.replace(path)
+    except OSError:
+        made.unlink()
         raise
 
 
