@@ -24,7 +24,7 @@ import zmq
 from loguru import logger
 
 from orderfuse import links
-from orderfuse.links import LinkName, Listener
+from orderfuse.links import LinkName
 from orderfuse.settings import Settings, SettingsError
 from services.breaker.seats import BACKLOG, Seats
 
@@ -50,8 +50,8 @@ class Door:
         self.monitor.setsockopt(zmq.RCVHWM, 0)
         self.socket.monitor(f"inproc://{link}.monitor", _EVENTS)
         self.monitor.connect(f"inproc://{link}.monitor")
-        self.listener = self._listen()
         self._listening: dict[str, int] = {}
+        self.listener = links.listen(settings, link, backlog=BACKLOG)
         self._said_at = -SAY_AGAIN_SECS
         self._recounted_at = 0.0
         self._complaint = ""
@@ -63,7 +63,9 @@ class Door:
             SettingsError: no listener can be put into the place of the one that goes to ZeroMQ.
         """
         coming = self.listener
-        self.listener = self._listen()
+        # By its name a batch is ended, so no two of those that live may have the same.
+        names = {links.name_of(coming), *(endpoint.removeprefix("ipc://") for endpoint in self._listening)}
+        self.listener = links.listen(self._settings, self.link, backlog=BACKLOG, avoid=names)
         descriptor = coming.fileno()
         endpoint = links.hand_over(self.socket, coming)
         self.seats.let_in(endpoint, time.monotonic())
@@ -124,10 +126,6 @@ class Door:
         self.monitor.close()
         self.listener.close()
 
-    def _listen(self) -> Listener:
-        avoid = {endpoint.removeprefix("ipc://") for endpoint in self.seats.names()}
-        return links.listen(self._settings, self.link, backlog=BACKLOG, avoid=avoid)
-
 
 class Doors:
     """The links' sockets, and who is let in to them. A poller can wait for it: then somebody waits at a door.
@@ -172,6 +170,9 @@ class Doors:
         self._waiting.close()
 
     def _answer(self, door: Door) -> int:
+        if door.seats.coming():
+            # Those before are on their way in: whoever waits does so for a moment longer.
+            return 0
         if not door.has_room():
             door.tell()
             return door.refuse()

@@ -84,7 +84,3 @@ class Seats:
         for endpoint in empty:
             del self._batches[endpoint]
         return empty
-
-    def names(self) -> set[str]:
-        """The endpoints of all batches."""
-        return set(self._batches)
