@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +49,61 @@ def hostile(kind: str, home: Path, link: str, connections: int) -> Iterator[subp
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+class Hostiles:
+    """One such program after another beside a campaign, each kind in turn, for a few seconds each.
+
+    Flooders are killed in mid flood. Subscribers read nothing, some are stopped as well; then they go on, then die.
+    """
+
+    KINDS = (("flood", "orders"), ("lag", "events"), ("flood", "control"), ("stop", "events"), ("flood", "events"))
+    SECS, PAUSE_SECS = 2.0, 6.0
+    LISTENERS = 20
+
+    def __init__(self) -> None:
+        self.count: Counter[str] = Counter()
+        # Connections of the one that runs, or that has died a moment ago.
+        self.connections = 0
+        self._running = contextlib.ExitStack()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._next_at = 0.0
+        self._reads_at = math.inf
+
+    @property
+    def all_were_there(self) -> bool:
+        """Whether each kind has been there and gone."""
+        return len(self.count) == len(self.KINDS) and self.connections == 0
+
+    def step(self, home: Path, now: float) -> None:
+        """Begin or end what is due."""
+        if self._process is not None and now >= self._reads_at:
+            self._reads_at = math.inf
+            self._process.send_signal(signal.SIGCONT)
+            self._process.send_signal(signal.SIGUSR1)
+        if now < self._next_at:
+            return
+        if self._process is not None:
+            self.close()
+            self._next_at = now + self.PAUSE_SECS
+            return
+        kind, link = self.KINDS[self.count.total() % len(self.KINDS)]
+        self.connections = FLOOD[link] if kind == "flood" else self.LISTENERS
+        program = hostile("flood" if kind == "flood" else "lag", home, link, self.connections)
+        self._process = self._running.enter_context(program)
+        self.count[f"{kind}, {link}"] += 1
+        # A listener needs longer to fall behind, and then is to read what it has.
+        self._next_at = now + self.SECS * (1 if kind == "flood" else 4)
+        if kind != "flood":
+            self._reads_at = now + self.SECS * 3
+        if kind == "stop":
+            self._process.send_signal(signal.SIGSTOP)
+
+    def close(self) -> None:
+        """End the one that runs."""
+        self._running.close()
+        self._process = None
+        self.connections = 0
 
 
 def messages(link: str) -> Iterator[list[bytes]]:

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,9 @@ GROWTH_KB_PER_ORDER = 6.0
 GROWTH_FILES = 24
 # An order takes a few milliseconds; without a fill for so long the honest strategy is held up.
 FILL_SECS = 30.0
+# Control is served before anything else: an answer takes milliseconds, also to a trip, and also under a flood. On a
+# machine that is busy, a flooder beside it, it takes a second.
+ANSWER_SECS = 5.0
 # A reason has at most 500 characters, a line says it with what it is about.
 LINE_CHARACTERS = 1000
 # Each order is told of in at most so many lines, each circuit moved by hand likewise ...
@@ -87,6 +92,11 @@ class Oracle:
         self._placed_at_warm = 0
         self.slowest_answer_s = 0.0
 
+    @property
+    def home(self) -> Path:
+        """Where the pipeline is."""
+        return self._pipeline.home
+
     def warm(self) -> None:
         """From now on memory and open files are flat."""
         self.memory_mb = {name: [memory_mb(self._pid(name))] * 2 for name in SERVICES}
@@ -102,12 +112,11 @@ class Oracle:
         ]
         if dead:
             return dead
-        asked = time.monotonic()
         try:
-            circuits = self._read_circuits()
+            with self.answering():
+                circuits = self._read_circuits()
         except AssertionError as error:
             return [f"control does not answer: {error}"]
-        self.slowest_answer_s = max(self.slowest_answer_s, time.monotonic() - asked)
         complaints = [
             f"the circuit {scope} was {before}, now it is {circuits.get(scope)}"
             for scope, before in self._circuits.items()
@@ -115,7 +124,16 @@ class Oracle:
         ]
         if time.monotonic() - self.honest.filled_at > FILL_SECS:
             complaints.append(f"no order of the honest strategy was filled for {FILL_SECS:g} s")
+        if self.slowest_answer_s > ANSWER_SECS:
+            complaints.append(f"an answer on control took {self.slowest_answer_s:.1f} s, allowed are {ANSWER_SECS:g}")
         return complaints + self.honest.complaints
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Take the time of an answer on control."""
+        asked = time.monotonic()
+        yield
+        self.slowest_answer_s = max(self.slowest_answer_s, time.monotonic() - asked)
 
     def long_look(self, *, connections: int = 0) -> list[str]:
         """What takes longer: memory, files, logs, the wire. `connections` are open on purpose."""
@@ -203,5 +221,7 @@ def reset_the_fuzzers_circuit(oracle: Oracle, program: RawProgram, *, cancel: bo
     scope = f"strategy:{STRATEGY}"
     oracle.moved_by_hand += 1
     if cancel:
-        program.request("trip", scope=scope, reason="fuzzing", cancel="ours_with_protective")
-    program.request("reset", scope=scope, reason="fuzzing")
+        with oracle.answering():
+            program.request("trip", scope=scope, reason="fuzzing", cancel="ours_with_protective")
+    with oracle.answering():
+        program.request("reset", scope=scope, reason="fuzzing")
