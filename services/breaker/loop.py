@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -45,6 +46,8 @@ TICK_MS = 20
 # A trip waits for at most one turn's orders: 64 take a few milliseconds.
 MAX_ORDERS_PER_TURN = 64
 MAX_CONTROL_PER_TURN = 64
+# A page of the journal takes some 10 ms. An executor that hears nothing for 500 ms stops, whoever asks for pages.
+MAX_CONTROL_SECS_PER_TURN = 0.05
 MAX_REPORTS_PER_TURN = 256
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
@@ -113,7 +116,7 @@ class BreakerLoop:
         self._context.destroy()
 
     def _turn(self) -> None:
-        self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control)
+        self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control, MAX_CONTROL_SECS_PER_TURN)
         self._flush()
         self._drain(self._dispatch, MAX_REPORTS_PER_TURN, self._on_dispatch)
         self._drain(self._feedback, MAX_REPORTS_PER_TURN, self._on_feedback)
@@ -130,13 +133,18 @@ class BreakerLoop:
         self._flush()
 
     @staticmethod
-    def _drain(socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None]) -> None:
+    def _drain(
+        socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None], secs: float = math.inf
+    ) -> None:
+        deadline = time.monotonic() + secs
         for _ in range(most):
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             handle(frames)
+            if time.monotonic() >= deadline:
+                return
 
     # -- in ------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from orderfuse.messages import (
 from tests.fuzz.corpus import STRATEGY
 from tests.fuzz.hostile import Hostiles
 from tests.fuzz.mutate import Case, case_of
-from tests.fuzz.oracle import HONEST, SERVICES, Oracle, reset_the_fuzzers_circuit
+from tests.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, HONEST, SERVICES, Oracle, reset_the_fuzzers_circuit
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import Peer, connect
 from tests.pipeline.pipeline import Pipeline, running
@@ -147,6 +147,8 @@ def attack(
         ending = contextlib.closing(hostiles) if hostiles else contextlib.nullcontext()
         with contextlib.closing(attacker), ending, health_of(pipeline) as health:
             oracle = begin(pipeline, program, orders)
+            if hostiles:
+                oracle.growth_mb = GROWTH_BESIDE_FLOODS_MB
             _bombard(result, iter(cases), until, tell, attacker, oracle, orders, program, hostiles)
             if not result.complaints:
                 # It comes once a second: by then the last case has had its effect, too.

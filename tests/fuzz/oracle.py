@@ -21,6 +21,9 @@ SERVICES = ("paper", "executor", "breaker")
 # Loading, caches and the pools of the allocator settle in the first seconds; from then on memory is flat.
 # The allowance is what the allocator keeps of a burst (a frame of 4 MB is read before it is refused) ...
 GROWTH_MB = 24.0
+# ... beside floods and subscribers that lag: what waits in the queues of a hundred connections, 10,000 events for each
+# of twenty ...
+GROWTH_BESIDE_FLOODS_MB = 256.0
 # ... and what each order leaves behind: the gateway keeps the day's book, the executor its latest 10,000.
 GROWTH_KB_PER_ORDER = 6.0
 # Connections that are on their way in or out when we look; those left open are counted by themselves.
@@ -88,6 +91,7 @@ class Oracle:
         self._circuits = self._read_circuits()
         self.placed = self.moved_by_hand = 0
         self.memory_mb: dict[str, list[float]] = {}
+        self.growth_mb = GROWTH_MB
         self._files: dict[str, int] = {}
         self._placed_at_warm = 0
         self.slowest_answer_s = 0.0
@@ -185,7 +189,7 @@ class Oracle:
         per_order = GROWTH_KB_PER_ORDER / 1024 * (self.placed - self._placed_at_warm)
         for name, (first, _) in self.memory_mb.items():
             self.memory_mb[name][1] = now = memory_mb(self._pid(name))
-            if now > first + GROWTH_MB + per_order:
+            if now > first + self.growth_mb + per_order:
                 complaints.append(f"{name} has grown from {first:.0f} to {now:.0f} MB")
             files = open_files(self._pid(name))
             if files > self._files[name] + GROWTH_FILES + connections:

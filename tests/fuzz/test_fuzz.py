@@ -74,7 +74,7 @@ def test_the_oracle_sees_what_a_log_must_not_have(watched: Watched) -> None:
 
 def test_the_oracle_sees_memory_and_files_that_grow(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, _, oracle = watched
-    monkeypatch.setattr(oracle_module, "GROWTH_MB", -1000.0)
+    monkeypatch.setattr(oracle, "growth_mb", -1000.0)
     connections = [connect(pipeline.home / "links" / "control") for _ in range(60)]
     for connection in connections:
         connection.sendall(GREETING + ready(b"DEALER"))
