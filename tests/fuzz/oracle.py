@@ -21,9 +21,9 @@ SERVICES = ("paper", "executor", "breaker")
 # Loading, caches and the pools of the allocator settle in the first seconds; from then on memory is flat.
 # The allowance is what the allocator keeps of a burst (a frame of 4 MB is read before it is refused) ...
 GROWTH_MB = 24.0
-# ... beside floods and subscribers that lag: what waits in the queues of fifty connections, 10,000 events for each
-# of twenty ...
-GROWTH_BESIDE_FLOODS_MB = 256.0
+# ... beside floods, what waits in queues: the link keeps 10,000 events for each subscriber that reads nothing, some 7 MB,
+# and the fuzzer has up to 50 of these ...
+GROWTH_BESIDE_FLOODS_MB = 512.0
 # ... and what each order leaves behind: the gateway keeps the day's book, the executor its latest 10,000.
 GROWTH_KB_PER_ORDER = 6.0
 # Connections that are on their way in or out when we look; those left open are counted by themselves.
