@@ -69,7 +69,8 @@ TOPOLOGY: dict[LinkName, Link] = {
         peer=End(zmq.SUB, {zmq.RCVHWM: 10_000, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "control": Link(
-        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # SNDHWM: who asks and does not read is kept few replies, since each may have 256 KiB; the rest are dropped.
+        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 16, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
         peer=End(zmq.DEALER, {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "dispatch": Link(

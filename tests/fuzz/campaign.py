@@ -196,12 +196,15 @@ def _bombard(
             oracle.warm()
         reset_the_fuzzers_circuit(oracle, program, cancel=now >= cancel_at)
         cancel_at = now + CANCEL_SECS if now >= cancel_at else cancel_at
-        result.complaints += oracle.long_look(connections=attacker.idle + (hostiles.connections if hostiles else 0))
+        # Those of the last one may not all be closed when the next has begun.
+        beside = 2 * hostiles.connections if hostiles else 0
+        result.complaints += oracle.long_look(connections=attacker.idle + beside)
         tell(result)
     if hostiles:
         hostiles.close()
     if not result.complaints:
-        result.complaints += oracle.long_look(connections=attacker.idle)
+        beside = hostiles.connections if hostiles else 0
+        result.complaints += oracle.long_look(connections=attacker.idle + beside)
 
 
 def _one_round(result: Result, cases: Any, attacker: Attacker, oracle: Oracle, orders: Orders) -> bool:

@@ -21,8 +21,8 @@ SERVICES = ("paper", "executor", "breaker")
 # Loading, caches and the pools of the allocator settle in the first seconds; from then on memory is flat.
 # The allowance is what the allocator keeps of a burst (a frame of 4 MB is read before it is refused) ...
 GROWTH_MB = 24.0
-# ... beside floods, what waits in queues: the link keeps 10,000 events for each subscriber that reads nothing, some 7 MB,
-# and the fuzzer has up to 50 of these ...
+# ... beside floods, what waits in queues: 10,000 events, some 7 MB, for each of twenty subscribers that read nothing,
+# and 16 replies of 256 KiB for each of fifty programs that read none ...
 GROWTH_BESIDE_FLOODS_MB = 512.0
 # ... and what each order leaves behind: the gateway keeps the day's book, the executor its latest 10,000.
 GROWTH_KB_PER_ORDER = 6.0

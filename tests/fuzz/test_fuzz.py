@@ -13,13 +13,13 @@ import msgpack
 import pytest
 
 from tests.fuzz import oracle as oracle_module
-from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, is_somebodys_will, run
+from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, health_of, is_somebodys_will, run
 from tests.fuzz.corpus import MARKET, STOCK, STRATEGY, order_message
 from tests.fuzz.mutate import Case, case_of, case_of_text
 from tests.fuzz.oracle import HONEST, SERVICES, Oracle
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import GREETING, connect, frame, ready
-from tests.pipeline.pipeline import Pipeline, running
+from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 SHORT_SECS = 10.0
@@ -169,6 +169,25 @@ def test_a_subscription_of_megabytes_is_cut_off_and_costs_nothing(breaker: tuple
     peer.close()
     assert program.request("status")["ok"]
     assert oracle_module.memory_mb(pid) < before + 20
+
+
+def test_a_program_that_asks_for_long_replies_and_reads_none_costs_little(
+    breaker: tuple[Pipeline, RawProgram],
+) -> None:
+    pipeline, program = breaker
+    for _ in range(1500):
+        program.submit(ttl_ms=0)
+    last = program.submit(ttl_ms=0)
+    program.wait_event("invalid", last)
+    page = {"v": 1, "kind": "request", "op": "events", "id": 1, "topic": "order/raw/", "limit": 1000}
+    before = oracle_module.memory_mb(pipeline.processes["breaker"].pid)
+    peer = connect(pipeline.home / "links" / "control")
+    peer.sendall(GREETING + ready(b"DEALER") + frame(msgpack.packb(page)) * 250)
+    with health_of(pipeline) as health:
+        wait_until(lambda: health().get("reply_to_nobody", 0) > 200, "replies that nobody takes are dropped")
+    # A reply has up to 256 KiB: all of them would be 60 MB.
+    assert oracle_module.memory_mb(pipeline.processes["breaker"].pid) < before + 30
+    peer.close()
 
 
 def test_a_flood_of_connections_does_not_end_the_breaker() -> None:
