@@ -196,15 +196,17 @@ def _bombard(
             oracle.warm()
         reset_the_fuzzers_circuit(oracle, program, cancel=now >= cancel_at)
         cancel_at = now + CANCEL_SECS if now >= cancel_at else cancel_at
-        # Those of the last one may not all be closed when the next has begun.
-        beside = 2 * hostiles.connections if hostiles else 0
-        result.complaints += oracle.long_look(connections=attacker.idle + beside)
+        result.complaints += oracle.long_look(connections=attacker.idle + _beside(hostiles))
         tell(result)
     if hostiles:
         hostiles.close()
     if not result.complaints:
-        beside = hostiles.connections if hostiles else 0
-        result.complaints += oracle.long_look(connections=attacker.idle + beside)
+        result.complaints += oracle.long_look(connections=attacker.idle + _beside(hostiles))
+
+
+def _beside(hostiles: Hostiles | None) -> int:
+    """Connections that hostile programs may have: those of the last are not all closed when the next has begun."""
+    return 2 * hostiles.connections if hostiles else 0
 
 
 def _one_round(result: Result, cases: Any, attacker: Attacker, oracle: Oracle, orders: Orders) -> bool:
