@@ -184,9 +184,16 @@ def test_the_breakers_end_of_each_link_is_the_pages() -> None:
 def test_numbers_of_the_page() -> None:
     assert "at most 16 KiB a frame and 8 levels deep; clients accept 1 MiB" in PAGE
     assert (codec.MAX_FRAME_BYTES, codec.MAX_DEPTH, codec.MAX_REPLY_BYTES) == (16 * 1024, 8, 1024 * 1024)
-    assert links.COMMON[zmq.HEARTBEAT_IVL] == 500
-    assert links.COMMON[zmq.HEARTBEAT_TIMEOUT] == 1500
     assert links.COMMON[zmq.HANDSHAKE_IVL] == 2000
+
+
+def test_no_link_and_no_program_of_the_page_has_heartbeats_of_zeromq() -> None:
+    ends = [end for link in links.TOPOLOGY.values() for end in (link.breaker, link.peer)]
+    for options in (links.COMMON, *(end.options for end in ends)):
+        assert not {zmq.HEARTBEAT_IVL, zmq.HEARTBEAT_TIMEOUT, zmq.HEARTBEAT_TTL} & set(options)
+    programs = re.findall(r"^```(?:python|javascript)\n(.*?)^```$", PAGE, re.M | re.S)
+    assert len(programs) == 4
+    assert not [program for program in programs if re.search(r"zmq\.HEARTBEAT|heartbeat(Interval|T)", program)]
 
 
 def test_settings_with_fixed_names_and_defaults(tmp_path: Path) -> None:

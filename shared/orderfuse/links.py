@@ -7,6 +7,10 @@ ZeroMQ (it accepts ZMTP/1.0), so a plain tcp endpoint is refused.
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import socket
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +21,7 @@ from orderfuse.codec import MAX_FRAME_BYTES, MAX_REPLY_BYTES
 from orderfuse.home import HOME_VARIABLE, check_socket_path, why
 from orderfuse.settings import Settings, SettingsError, variable_name
 
+Listener = socket.socket
 LinkName = Literal["orders", "events", "control", "dispatch", "feedback"]
 
 # A topic has at most 48 characters, and the greeting of a connection needs 300 bytes. Each byte of a
@@ -41,10 +46,11 @@ class Link:
 
 
 COMMON: dict[int, int] = {
+    # No heartbeats of ZeroMQ: libzmq 4.3 aborts the process when one is due while a full queue has stopped its
+    # reading and the peer is gone (zeromq/libzmq issues 4364, 3596, 3937), so any client could end the breaker. The
+    # kernel tells of a peer that is dead, leases and states of one that is stuck.
     # A message that outlives its socket is stale: only `events` may take a second to leave.
     zmq.LINGER: 0,
-    zmq.HEARTBEAT_IVL: 500,
-    zmq.HEARTBEAT_TIMEOUT: 1500,
     # libzmq's 30 s would let idle connections pile up.
     zmq.HANDSHAKE_IVL: 2000,
     zmq.RECONNECT_IVL: 50,
@@ -63,7 +69,8 @@ TOPOLOGY: dict[LinkName, Link] = {
         peer=End(zmq.SUB, {zmq.RCVHWM: 10_000, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "control": Link(
-        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # SNDHWM: who asks and does not read is kept few replies, since each may have 256 KiB; the rest are dropped.
+        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 16, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
         peer=End(zmq.DEALER, {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "dispatch": Link(
@@ -104,26 +111,106 @@ def endpoint(settings: Settings, link: LinkName) -> str:
 
 
 def bind(context: zmq.Context[Any], settings: Settings, link: LinkName) -> zmq.Socket[bytes]:
-    """Open the breaker's end of `link`. The caller holds the home's lock: a second bind would steal the path.
+    """Open the breaker's end of `link` for whoever comes. The caller holds the home's lock: a second would steal it.
+
+    The breaker itself counts who comes, and uses `open_end` and `listen` instead.
+
+    Raises:
+        SettingsError: the endpoint cannot be used.
+    """
+    end = open_end(context, link)
+    try:
+        hand_over(end, listen(settings, link, backlog=100))
+    except BaseException:
+        end.close()
+        raise
+    return end
+
+
+def open_end(context: zmq.Context[Any], link: LinkName) -> zmq.Socket[bytes]:
+    """Open the breaker's end of `link`, which nobody can reach yet."""
+    return _open(context, TOPOLOGY[link].breaker)
+
+
+def listen(settings: Settings, link: LinkName, *, backlog: int, avoid: Container[str] = ()) -> Listener:
+    """Put a new listening socket in the place of `link`, for its owner alone.
+
+    Whoever waits in the one that was there stays there; nobody new gets into it.
+
+    Args:
+        settings: where the link is.
+        link: its name.
+        backlog: as listen(2) has it.
+        avoid: names of listeners that the new one must not have; see `name_of`.
 
     Raises:
         SettingsError: the endpoint cannot be used.
     """
     address = endpoint(settings, link)
     path = Path(address.removeprefix("ipc://"))
-    socket = _open(context, TOPOLOGY[link].breaker)
+    listener = socket.socket(socket.AF_UNIX)
     try:
+        listener.setblocking(False)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        socket.bind(address)
-        # Outside of the home the folder may be anybody's, and the umask open: then the socket is the guard.
-        path.chmod(0o600)
-    except (OSError, zmq.ZMQError) as error:
-        socket.close()
+        made = _bind_beside(listener, path, avoid)
+        # Outside of the home the folder may be anybody's, and the umask open: then the socket is the guard. Nobody
+        # can connect before it listens.
+        made.chmod(0o600)
+        listener.listen(backlog)
+        _move(made, path)
+    except OSError as error:
+        listener.close()
         raise SettingsError(
             f"links.{link} is {address!r} and cannot be bound: {why(error)}. Move away what stands in its place, "
             f"or set {variable_name('links', link)} or {HOME_VARIABLE} to where you can write."
         ) from error
-    return socket
+    return listener
+
+
+def _bind_beside(listener: Listener, path: Path, avoid: Container[str]) -> Path:
+    """Bind to a free name in the same folder: from there it can be moved into its place in one step."""
+    for number in range(1, 10_000):
+        # Not longer than the links' own names, so that a home which is short enough for these is for it.
+        made = path.with_name(f"~{path.name[0]}{number}")
+        if str(made) in avoid:
+            continue
+        with contextlib.suppress(FileExistsError):
+            _bind_new(listener, made)
+            return made
+    raise FileExistsError(None, f"{path.parent} is full of sockets that were left there")
+
+
+def _bind_new(listener: Listener, path: Path) -> None:
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise FileExistsError from None
+        raise
+
+
+def _move(made: Path, path: Path) -> None:
+    try:
+        made.replace(path)
+    except OSError:
+        made.unlink()
+        raise
+
+
+def name_of(listener: Listener) -> str:
+    """What tells one listener of a link from another: where it was bound, before it was put into the link's place."""
+    return str(listener.getsockname())
+
+
+def hand_over(end: zmq.Socket[bytes], listener: Listener) -> str:
+    """Have ZeroMQ accept who waits in `listener`, which is its own from now on. Returns the endpoint for `unbind`.
+
+    `unbind` ends the connections that came in by this listener, and no others.
+    """
+    name = name_of(listener)
+    end.setsockopt(zmq.USE_FD, listener.detach())
+    end.bind(f"ipc://{name}")
+    return f"ipc://{name}"
 
 
 def connect(context: zmq.Context[Any], settings: Settings, link: LinkName) -> Any:
@@ -133,13 +220,13 @@ def connect(context: zmq.Context[Any], settings: Settings, link: LinkName) -> An
         SettingsError: the endpoint cannot be used.
     """
     address = endpoint(settings, link)
-    socket = _open(context, TOPOLOGY[link].peer)
-    socket.connect(address)
-    return socket
+    end = _open(context, TOPOLOGY[link].peer)
+    end.connect(address)
+    return end
 
 
 def _open(context: zmq.Context[Any], end: End) -> zmq.Socket[bytes]:
-    socket: zmq.Socket[bytes] = context.socket(end.socket_type)
+    opened: zmq.Socket[bytes] = context.socket(end.socket_type)
     for option, value in {**COMMON, **end.options}.items():
-        socket.setsockopt(option, value)
-    return socket
+        opened.setsockopt(option, value)
+    return opened
