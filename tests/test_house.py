@@ -20,7 +20,7 @@ PURE_NAMES = {
     "services/breaker": {
         "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "dispatcher.py", "executor_desk.py",
         "executor_link.py", "intake.py", "operator.py", "orders.py", "replacing.py", "scopes.py",
-        "settlement.py", "stage.py",
+        "seats.py", "settlement.py", "stage.py",
     },
     "services/executor": {"ledger.py", "outcomes.py", "last_look.py"},
     "services/gateway": {"accounts.py", "pacing.py", "reports.py"},
@@ -28,7 +28,7 @@ PURE_NAMES = {
 IMPURE_MODULES = {"zmq", "ib_insync", "asyncio", "socket", "time", "loguru", "sqlite3", "threading", "selectors"}
 # What the processes have in common; it imports no process.
 COMMON = {"gateway", "log", "collector", "crash_points"}
-ZMQ_FILES = {"links.py", "client.py", "watch.py", "control.py", "cli.py", "loop.py"}
+ZMQ_FILES = {"links.py", "client.py", "watch.py", "control.py", "cli.py", "loop.py", "doors.py"}
 
 
 def is_pure(path: Path) -> bool:

@@ -26,7 +26,7 @@ def main() -> int:
     except SettingsError as error:
         sys.stderr.write(f"breaker: {error}\n")
         return 2
-    except (AlreadyRunning, JournalError) as error:
+    except (AlreadyRunning, JournalError, descriptors.TooFewDescriptors) as error:
         sys.stderr.write(f"breaker: {error}\n")
         return 1
     return 0
@@ -37,11 +37,13 @@ def _run(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopped.append(received))
     crash_points.arm()
-    descriptors.raise_limit()
+    limit = descriptors.raise_limit()
+    if low := descriptors.warning(limit):
+        logger.warning("{}", low)
     lock = HomeLock(settings.home, "breaker")
     journal = Journal(settings.home, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
     try:
-        loop = BreakerLoop(settings, journal)
+        loop = BreakerLoop(settings, journal, limit)
         logger.info("breaker serves {} (window {})", settings.home, settings.dispatch.window)
         pauses = collector.tune()
         try:

@@ -3,17 +3,65 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
+
+from orderfuse.links import LinkName
 
 # Each connection costs some 40 KB here, and a program that opens more than this is no client's mistake any more.
 MOST = 16_384
+# With less, a few programs that are connected on each link are all that there is room for.
+LEAST = 512
+# Below this the breaker says at the start how many connections there is room for.
+ENOUGH = 4096
+# Descriptors that are no connections: the interpreter, the journal with its files, ZeroMQ's own. 60 were seen.
+RESERVE = 128
+# What each link may have of the rest, in eighths. What fills one leaves the others open: a trip must come through,
+# and nobody but the executor is to be expected on the last two.
+SHARES: Mapping[LinkName, int] = {"orders": 2, "events": 2, "control": 2, "dispatch": 1, "feedback": 1}
 
 
-def raise_limit() -> None:
-    """Allow this process as many descriptors as the system lets it have, up to `MOST`.
+class TooFewDescriptors(Exception):
+    """This process may not open as many files as a breaker needs."""
+
+
+def raise_limit() -> int:
+    """Allow this process as many descriptors as the system lets it have, up to `MOST`; returns how many these are.
 
     A shell's usual limit is 1,024 (256 on macOS), which one client that connects in a loop reaches in a second.
+
+    Raises:
+        TooFewDescriptors: there are fewer than `LEAST`.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < LEAST:
+        raise TooFewDescriptors(f"{_said(wanted)}, and a breaker needs {LEAST} at least. {_REMEDY}")
+    return wanted
+
+
+def room(limit: int) -> dict[LinkName, int]:
+    """How many descriptors the connections of each link may have."""
+    eighth = (limit - RESERVE) // sum(SHARES.values())
+    return {link: eighth * share for link, share in SHARES.items()}
+
+
+def warning(limit: int) -> str:
+    """What a person should know of a low limit; empty if it is none."""
+    if limit >= ENOUGH:
+        return ""
+    return (
+        f"{_said(limit)}: there is room for some {room(limit)['orders']} connections to each of orders, events and "
+        f"control, and more are refused. {_REMEDY}"
+    )
+
+
+def _said(limit: int) -> str:
+    return f"the system lets this process open only {limit} files (hard limit)"
+
+
+_REMEDY = (
+    f"Raise it to {ENOUGH} or more: `ulimit -Hn` shows it in a shell; a unit of systemd has LimitNOFILE=, "
+    "a container --ulimit nofile="
+)

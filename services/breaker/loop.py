@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import zmq
 from loguru import logger
 
-from orderfuse import __version__, links
+from orderfuse import __version__
 from orderfuse.circuit import SystemClock
 from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, encode_map
 from orderfuse.messages import (
@@ -30,7 +31,9 @@ from orderfuse.messages import (
 )
 from orderfuse.plain import shown
 from orderfuse.settings import Settings
+from services.breaker import descriptors
 from services.breaker.batch import Batch
+from services.breaker.doors import Doors
 from services.breaker.journal import Journal, JournalError
 from services.breaker.narrator import Narrator
 from services.breaker.queries import answer_events, answer_orders
@@ -43,6 +46,8 @@ TICK_MS = 20
 # A trip waits for at most one turn's orders: 64 take a few milliseconds.
 MAX_ORDERS_PER_TURN = 64
 MAX_CONTROL_PER_TURN = 64
+# A page of the journal takes some 10 ms. An executor that hears nothing for 500 ms stops, whoever asks for pages.
+MAX_CONTROL_SECS_PER_TURN = 0.05
 MAX_REPORTS_PER_TURN = 256
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
@@ -63,7 +68,7 @@ ORDER_KINDS: dict[str, Any] = {"submit": Submit, "cancel": Cancel, "replace": Re
 class BreakerLoop:
     """One turn after another: control first, then the executor, then a bounded number of orders."""
 
-    def __init__(self, settings: Settings, journal: Journal) -> None:
+    def __init__(self, settings: Settings, journal: Journal, limit: int) -> None:
         self._journal = journal
         self._stage = Stage(
             settings,
@@ -80,25 +85,24 @@ class BreakerLoop:
         self._next_retry = 0.0
         self._context: zmq.Context[Any] = zmq.Context()
         try:
-            self._bind(settings)
+            self._bind(settings, limit)
         except BaseException:
             self._context.destroy(linger=0)
             raise
 
-    def _bind(self, settings: Settings) -> None:
-        self._control = links.bind(self._context, settings, "control")
-        self._dispatch = links.bind(self._context, settings, "dispatch")
-        self._feedback = links.bind(self._context, settings, "feedback")
-        self._events = links.bind(self._context, settings, "events")
-        self._orders = links.bind(self._context, settings, "orders")
-        # libzmq cuts off who sends an oversized frame without telling; the cut itself can be counted.
-        self._disconnects = self._orders.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    def _bind(self, settings: Settings, limit: int) -> None:
+        self._doors = Doors(self._context, settings, descriptors.room(limit))
+        self._control = self._doors.socket("control")
+        self._dispatch = self._doors.socket("dispatch")
+        self._feedback = self._doors.socket("feedback")
+        self._events = self._doors.socket("events")
+        self._orders = self._doors.socket("orders")
         self._orders.subscribe(b"order")
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Serve until told to stop."""
         poller = zmq.Poller()
-        for socket in (self._control, self._dispatch, self._feedback, self._orders, self._disconnects):
+        for socket in (self._control, self._dispatch, self._feedback, self._orders, self._doors):
             poller.register(socket, zmq.POLLIN)
         self._flush()
         while not should_stop():
@@ -107,17 +111,20 @@ class BreakerLoop:
 
     def close(self) -> None:
         """Close the sockets."""
-        self._orders.disable_monitor()
+        self._doors.close()
         # Each link has its own linger: what was decided last still leaves on `events`.
         self._context.destroy()
 
     def _turn(self) -> None:
-        self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control)
+        self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control, MAX_CONTROL_SECS_PER_TURN)
         self._flush()
         self._drain(self._dispatch, MAX_REPORTS_PER_TURN, self._on_dispatch)
         self._drain(self._feedback, MAX_REPORTS_PER_TURN, self._on_feedback)
         self._drain(self._orders, MAX_ORDERS_PER_TURN, self._on_orders)
-        self._drain(self._disconnects, MAX_REPORTS_PER_TURN, lambda _: self._drop("peer_left_or_cut_off"))
+        ended, refused = self._doors.step()
+        # libzmq cuts off who sends an oversized frame without telling; the end of a connection can be counted.
+        self._drop("peer_left_or_cut_off", ended)
+        self._drop("connection_refused", refused)
         self._stage.poll()
         if self._stage.health_is_due():
             self._stage.tell_health(
@@ -126,13 +133,18 @@ class BreakerLoop:
         self._flush()
 
     @staticmethod
-    def _drain(socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None]) -> None:
+    def _drain(
+        socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None], secs: float = math.inf
+    ) -> None:
+        deadline = time.monotonic() + secs
         for _ in range(most):
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             handle(frames)
+            if time.monotonic() >= deadline:
+                return
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -303,8 +315,9 @@ class BreakerLoop:
         except zmq.ZMQError:
             self._drop("reply_to_nobody")
 
-    def _drop(self, cause: str) -> None:
-        self._dropped[cause] = self._dropped.get(cause, 0) + 1
+    def _drop(self, cause: str, count: int = 1) -> None:
+        if count:
+            self._dropped[cause] = self._dropped.get(cause, 0) + count
 
 
 def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:

@@ -69,7 +69,8 @@ TOPOLOGY: dict[LinkName, Link] = {
         peer=End(zmq.SUB, {zmq.RCVHWM: 10_000, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "control": Link(
-        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # SNDHWM: who asks and does not read is kept few replies, since each may have 256 KiB; the rest are dropped.
+        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 16, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
         peer=End(zmq.DEALER, {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "dispatch": Link(
@@ -156,7 +157,7 @@ def listen(settings: Settings, link: LinkName, *, backlog: int, avoid: Container
         # can connect before it listens.
         made.chmod(0o600)
         listener.listen(backlog)
-        made.replace(path)
+        _move(made, path)
     except OSError as error:
         listener.close()
         raise SettingsError(
@@ -185,6 +186,14 @@ def _bind_new(listener: Listener, path: Path) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise FileExistsError from None
+        raise
+
+
+def _move(made: Path, path: Path) -> None:
+    try:
+        made.replace(path)
+    except OSError:
+        made.unlink()
         raise
 
 

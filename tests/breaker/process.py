@@ -50,11 +50,12 @@ class Home:
             process.communicate()
         self._folder.cleanup()
 
-    def start(self, **variables):
-        """Start a breaker; nothing is waited for."""
+    def start(self, *, may_open=None, **variables):
+        """Start a breaker; nothing is waited for. `may_open`: the hard limit of its open files."""
         environ = {name: value for name, value in os.environ.items() if not name.startswith("ORDERFUSE_")}
+        limited = ["/bin/sh", "-c", f'ulimit -n {may_open} && exec "$@"', "sh"] if may_open else []
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "services.breaker"],
+            [*limited, sys.executable, "-W", "error", "-m", "services.breaker"],
             cwd=ROOT,
             env={**environ, "ORDERFUSE_HOME": str(self.path), **variables},
             stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 
 from tests.fuzz.campaign import ROUND, Result, attack, run
+from tests.fuzz.hostile import Hostiles
 from tests.fuzz.mutate import case_of_text
 
 PROGRESS_SECS = 30.0
@@ -50,7 +51,7 @@ def _play(arguments: argparse.Namespace) -> Result:
             told = time.monotonic()
             _say(f"{told - started:5.0f} s  {result.sent.total():7} messages")
 
-    return run(arguments.seed, over, first=arguments.first, tell=tell)
+    return run(arguments.seed, over, first=arguments.first, tell=tell, hostiles=Hostiles())
 
 
 def print_table(result: Result) -> None:
@@ -59,6 +60,9 @@ def print_table(result: Result) -> None:
     for name, count in sorted(result.sent.items()):
         _say(f"{name:45} {count:9}")
     _say(f"{'held back: a valid order or command of others':45} {result.held_back:9}")
+    _say(f"\n{'programs that flood and die, or that lag':45} {'times':>9}")
+    for name, count in sorted(result.hostile.items()):
+        _say(f"{name:45} {count:9}")
     _say(f"\n{'dropped by the breaker':45} {'messages':>9}")
     for cause, count in sorted(Counter(result.dropped).items()):
         _say(f"{cause:45} {count:9}")

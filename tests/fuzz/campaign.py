@@ -25,8 +25,9 @@ from orderfuse.messages import (
     TripRequest,
 )
 from tests.fuzz.corpus import STRATEGY
+from tests.fuzz.hostile import Hostiles
 from tests.fuzz.mutate import Case, case_of
-from tests.fuzz.oracle import HONEST, SERVICES, Oracle, reset_the_fuzzers_circuit
+from tests.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, HONEST, SERVICES, Oracle, reset_the_fuzzers_circuit
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import Peer, connect
 from tests.pipeline.pipeline import Pipeline, running
@@ -53,6 +54,7 @@ class Result:
     seed: int
     first: int
     sent: Counter[str] = field(default_factory=Counter)
+    hostile: Counter[str] = field(default_factory=Counter)
     held_back: int = 0
     complaints: list[str] = field(default_factory=list)
     last: deque[tuple[int, Case]] = field(default_factory=lambda: deque(maxlen=SUSPECTS))
@@ -102,13 +104,24 @@ class Attacker:
             peer.close()
 
 
-def run(seed: int, until: Callable[[Result], bool], *, first: int = 0, tell: Callable[[Result], None]) -> Result:
-    """Send the cases from number `first` on until `until` says so, or something is wrong. `tell` hears of each look."""
+def run(
+    seed: int,
+    until: Callable[[Result], bool],
+    *,
+    first: int = 0,
+    tell: Callable[[Result], None],
+    hostiles: Hostiles | None = None,
+) -> Result:
+    """Send the cases from number `first` on until `until` says so, or something is wrong. `tell` hears of each look.
+
+    With `hostiles`, programs that flood and die or that lag are beside them.
+    """
     return attack(
         Result(seed, first),
         ((number, case_of(seed, number, time.time_ns())) for number in _count_from(first)),
         until,
         tell,
+        hostiles,
     )
 
 
@@ -123,6 +136,7 @@ def attack(
     cases: Iterable[tuple[int, Case]],
     until: Callable[[Result], bool],
     tell: Callable[[Result], None] = lambda _: None,
+    hostiles: Hostiles | None = None,
 ) -> Result:
     """Send cases to a pipeline of their own, and look."""
     with running(*SERVICES, **SETTINGS) as pipeline, RawProgram(pipeline.home, HONEST) as program:
@@ -130,9 +144,12 @@ def attack(
         program.wait_trading()
         orders = Orders()
         attacker = Attacker(pipeline)
-        with contextlib.closing(attacker), health_of(pipeline) as health:
+        ending = contextlib.closing(hostiles) if hostiles else contextlib.nullcontext()
+        with contextlib.closing(attacker), ending, health_of(pipeline) as health:
             oracle = begin(pipeline, program, orders)
-            _bombard(result, iter(cases), until, tell, attacker, oracle, orders, program)
+            if hostiles:
+                oracle.growth_mb = GROWTH_BESIDE_FLOODS_MB
+            _bombard(result, iter(cases), until, tell, attacker, oracle, orders, program, hostiles)
             if not result.complaints:
                 # It comes once a second: by then the last case has had its effect, too.
                 result.dropped = health()
@@ -159,6 +176,7 @@ def _bombard(
     oracle: Oracle,
     orders: Orders,
     program: RawProgram,
+    hostiles: Hostiles | None,
 ) -> None:
     started = time.monotonic()
     long_look_at, cancel_at, warm = started + LONG_LOOK_SECS, started, False
@@ -167,18 +185,28 @@ def _bombard(
         exhausted = not _one_round(result, cases, attacker, oracle, orders)
         result.complaints += oracle.quick_look()
         now = time.monotonic()
+        if hostiles:
+            hostiles.step(oracle.home, now)
+            result.hostile = hostiles.count
         if result.complaints or now < long_look_at:
             continue
         long_look_at = now + LONG_LOOK_SECS
-        if not warm and now - started > WARM_SECS:
+        if not warm and now - started > WARM_SECS and (hostiles is None or hostiles.all_were_there):
             warm = True
             oracle.warm()
         reset_the_fuzzers_circuit(oracle, program, cancel=now >= cancel_at)
         cancel_at = now + CANCEL_SECS if now >= cancel_at else cancel_at
-        result.complaints += oracle.long_look(connections=attacker.idle)
+        result.complaints += oracle.long_look(connections=attacker.idle + _beside(hostiles))
         tell(result)
+    if hostiles:
+        hostiles.close()
     if not result.complaints:
-        result.complaints += oracle.long_look(connections=attacker.idle)
+        result.complaints += oracle.long_look(connections=attacker.idle + _beside(hostiles))
+
+
+def _beside(hostiles: Hostiles | None) -> int:
+    """Connections that hostile programs may have: those of the last are not all closed when the next has begun."""
+    return 2 * hostiles.connections if hostiles else 0
 
 
 def _one_round(result: Result, cases: Any, attacker: Attacker, oracle: Oracle, orders: Orders) -> bool:

@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,18 @@ SERVICES = ("paper", "executor", "breaker")
 # Loading, caches and the pools of the allocator settle in the first seconds; from then on memory is flat.
 # The allowance is what the allocator keeps of a burst (a frame of 4 MB is read before it is refused) ...
 GROWTH_MB = 24.0
+# ... beside floods, what waits in queues: 10,000 events, some 7 MB, for each of twenty subscribers that read nothing,
+# and 16 replies of 256 KiB for each of fifty programs that read none ...
+GROWTH_BESIDE_FLOODS_MB = 512.0
 # ... and what each order leaves behind: the gateway keeps the day's book, the executor its latest 10,000.
 GROWTH_KB_PER_ORDER = 6.0
 # Connections that are on their way in or out when we look; those left open are counted by themselves.
 GROWTH_FILES = 24
 # An order takes a few milliseconds; without a fill for so long the honest strategy is held up.
 FILL_SECS = 30.0
+# Control is served before anything else: an answer takes milliseconds, also to a trip, and also under a flood. On a
+# machine that is busy, a flooder beside it, it takes a second.
+ANSWER_SECS = 5.0
 # A reason has at most 500 characters, a line says it with what it is about.
 LINE_CHARACTERS = 1000
 # Each order is told of in at most so many lines, each circuit moved by hand likewise ...
@@ -83,9 +91,15 @@ class Oracle:
         self._circuits = self._read_circuits()
         self.placed = self.moved_by_hand = 0
         self.memory_mb: dict[str, list[float]] = {}
+        self.growth_mb = GROWTH_MB
         self._files: dict[str, int] = {}
         self._placed_at_warm = 0
         self.slowest_answer_s = 0.0
+
+    @property
+    def home(self) -> Path:
+        """Where the pipeline is."""
+        return self._pipeline.home
 
     def warm(self) -> None:
         """From now on memory and open files are flat."""
@@ -102,12 +116,11 @@ class Oracle:
         ]
         if dead:
             return dead
-        asked = time.monotonic()
         try:
-            circuits = self._read_circuits()
+            with self.answering():
+                circuits = self._read_circuits()
         except AssertionError as error:
             return [f"control does not answer: {error}"]
-        self.slowest_answer_s = max(self.slowest_answer_s, time.monotonic() - asked)
         complaints = [
             f"the circuit {scope} was {before}, now it is {circuits.get(scope)}"
             for scope, before in self._circuits.items()
@@ -115,7 +128,16 @@ class Oracle:
         ]
         if time.monotonic() - self.honest.filled_at > FILL_SECS:
             complaints.append(f"no order of the honest strategy was filled for {FILL_SECS:g} s")
+        if self.slowest_answer_s > ANSWER_SECS:
+            complaints.append(f"an answer on control took {self.slowest_answer_s:.1f} s, allowed are {ANSWER_SECS:g}")
         return complaints + self.honest.complaints
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """Take the time of an answer on control."""
+        asked = time.monotonic()
+        yield
+        self.slowest_answer_s = max(self.slowest_answer_s, time.monotonic() - asked)
 
     def long_look(self, *, connections: int = 0) -> list[str]:
         """What takes longer: memory, files, logs, the wire. `connections` are open on purpose."""
@@ -167,7 +189,7 @@ class Oracle:
         per_order = GROWTH_KB_PER_ORDER / 1024 * (self.placed - self._placed_at_warm)
         for name, (first, _) in self.memory_mb.items():
             self.memory_mb[name][1] = now = memory_mb(self._pid(name))
-            if now > first + GROWTH_MB + per_order:
+            if now > first + self.growth_mb + per_order:
                 complaints.append(f"{name} has grown from {first:.0f} to {now:.0f} MB")
             files = open_files(self._pid(name))
             if files > self._files[name] + GROWTH_FILES + connections:
@@ -203,5 +225,7 @@ def reset_the_fuzzers_circuit(oracle: Oracle, program: RawProgram, *, cancel: bo
     scope = f"strategy:{STRATEGY}"
     oracle.moved_by_hand += 1
     if cancel:
-        program.request("trip", scope=scope, reason="fuzzing", cancel="ours_with_protective")
-    program.request("reset", scope=scope, reason="fuzzing")
+        with oracle.answering():
+            program.request("trip", scope=scope, reason="fuzzing", cancel="ours_with_protective")
+    with oracle.answering():
+        program.request("reset", scope=scope, reason="fuzzing")

@@ -13,13 +13,13 @@ import msgpack
 import pytest
 
 from tests.fuzz import oracle as oracle_module
-from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, is_somebodys_will, run
+from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, health_of, is_somebodys_will, run
 from tests.fuzz.corpus import MARKET, STOCK, STRATEGY, order_message
 from tests.fuzz.mutate import Case, case_of, case_of_text
 from tests.fuzz.oracle import HONEST, SERVICES, Oracle
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import GREETING, connect, frame, ready
-from tests.pipeline.pipeline import Pipeline, running
+from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 SHORT_SECS = 10.0
@@ -74,7 +74,7 @@ def test_the_oracle_sees_what_a_log_must_not_have(watched: Watched) -> None:
 
 def test_the_oracle_sees_memory_and_files_that_grow(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, _, oracle = watched
-    monkeypatch.setattr(oracle_module, "GROWTH_MB", -1000.0)
+    monkeypatch.setattr(oracle, "growth_mb", -1000.0)
     connections = [connect(pipeline.home / "links" / "control") for _ in range(60)]
     for connection in connections:
         connection.sendall(GREETING + ready(b"DEALER"))
@@ -169,6 +169,29 @@ def test_a_subscription_of_megabytes_is_cut_off_and_costs_nothing(breaker: tuple
     peer.close()
     assert program.request("status")["ok"]
     assert oracle_module.memory_mb(pid) < before + 20
+
+
+def test_a_program_that_asks_for_long_replies_and_reads_none_costs_little(
+    breaker: tuple[Pipeline, RawProgram],
+) -> None:
+    pipeline, program = breaker
+    for _ in range(1500):
+        program.submit(ttl_ms=0)
+    last = program.submit(ttl_ms=0)
+    program.wait_event("invalid", last)
+    page = {"v": 1, "kind": "request", "op": "events", "id": 1, "topic": "order/raw/", "limit": 1000}
+    before = oracle_module.memory_mb(pipeline.processes["breaker"].pid)
+    peer = connect(pipeline.home / "links" / "control")
+    peer.sendall(GREETING + ready(b"DEALER"))
+    greeted = b""
+    while b"READY" not in greeted:
+        greeted += peer.recv(1024)
+    peer.sendall(frame(msgpack.packb(page)) * 250)
+    with health_of(pipeline) as health:
+        wait_until(lambda: health().get("reply_to_nobody", 0) > 200, "replies that nobody takes are dropped")
+    # All of them would be 34 MB.
+    assert oracle_module.memory_mb(pipeline.processes["breaker"].pid) < before + 15
+    peer.close()
 
 
 def test_a_flood_of_connections_does_not_end_the_breaker() -> None:

@@ -6,9 +6,14 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+import pytest
+
+from orderfuse import BreakerUnavailable, OrderClient, Watcher
+from orderfuse.settings import load_settings
+from orderfuse.watch import SILENCE_S, Heard, Silent
+from tests.pipeline.pipeline import DEADLINE_SECS, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 SERVICES = ("paper", "executor", "breaker")
@@ -92,6 +97,48 @@ def test_a_breaker_that_hangs_stops_its_executor() -> None:
         program.wait_trading()
         order_id = program.submit()
         program.wait_event("filled", order_id, done=True)
+
+
+@pytest.mark.parametrize("how", ["hangs", "is dead"])
+def test_clients_notice_by_the_states_alone_that_a_breaker_hangs_or_is_dead(how: str) -> None:
+    contract = {"secType": "STK", "symbol": "AAPL", "exchange": "SMART", "currency": "USD"}
+    order = {"action": "BUY", "orderType": "MKT", "totalQuantity": 1}
+    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
+        program.ready()
+        program.wait_trading()
+        settings = load_settings(pipeline.home, environ={})
+        with OrderClient("library", settings=settings) as client, Watcher(settings, ("state/",)) as watcher:
+            client.submit(contract, order)
+            notice_of(watcher, Heard)
+            with ExitStack() as stall:
+                if how == "hangs":
+                    stall.enter_context(stopped(pipeline, "breaker"))
+                else:
+                    pipeline.kill("breaker")
+                gone = time.monotonic()
+                notice_of(watcher, Silent)
+                assert time.monotonic() - gone < 2 * SILENCE_S + 2
+                with pytest.raises(BreakerUnavailable, match="nothing was sent"):
+                    client.submit(contract, order)
+                if how == "hangs":
+                    # Whoever does not look at the states sends into the dark: it is judged by its age afterwards.
+                    old = program.submit(ttl_ms=1000)
+                    time.sleep(1.1)
+            if how == "is dead":
+                pipeline.start("breaker")
+            else:
+                program.wait_event("expired", old)
+                assert not arrived(pipeline, old)
+            notice_of(watcher, Heard)
+            program.wait_trading()
+            client.submit(contract, order)
+
+
+def notice_of(watcher: Watcher, kind: type[Heard | Silent]) -> None:
+    """Read until the watcher says so."""
+    deadline = time.monotonic() + DEADLINE_SECS
+    while not any(isinstance(item, kind) for _, item in watcher.read(0.1)):
+        assert time.monotonic() < deadline, f"it never said {kind.__name__}"
 
 
 def test_a_gateway_that_hangs_leaves_orders_unknown_and_tells_their_fills_when_it_wakes() -> None:
