@@ -13,7 +13,7 @@ VENV := $(if $(and $(WANTED),$(filter-out $(WANTED),$(PRESENT))),.venv-$(WANTED)
 BIN := $(VENV)/bin
 ENVIRONMENT := PYTHON='$(PYTHON)' GOAL='$(firstword $(MAKECMDGOALS))' sh tools/environment.sh
 
-.PHONY: help setup venv run demo paper test docs record-docs crash fuzz test-clients bench-paper bench-stop \
+.PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz test-clients bench-paper bench-stop \
 	bench-executor lint bench clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make record-docs   run what the documents print, and write down what it says now"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
 	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
+	@echo "make stops         a stop with breaker and executor dying around it, at random (CASES=500, SEED=1)"
 	@echo "make fuzz          garbage on the public links while a strategy trades (SECS=600, SEED=1)"
 	@echo "make lint          ruff and mypy only"
 	@echo "make paper         the paper gateway alone"
@@ -79,6 +80,10 @@ CASES ?= 200
 FIRST ?= 0
 crash: venv
 	@$(BIN)/python -m tests.crash --first $(FIRST) --count $(CASES)
+
+# What a failing case prints as its seed is replayed by: .venv/bin/python -m tests.stops --case N
+stops: venv
+	@$(BIN)/python -m tests.stops --seed $(SEED) --count $(CASES)
 
 # What a failing run prints as its cases is replayed by: .venv/bin/python -m tests.fuzz --replay CASE
 SECS ?= 600

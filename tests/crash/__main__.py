@@ -14,6 +14,7 @@ from typing import Any
 
 from services.crash_points import POINTS
 from tests.crash.campaign import case_of, play
+from tests.crash.losses import LOSSES
 
 # Starting, dying, restarting and settling take about five seconds; this long means that the case hangs.
 CASE_SECS = 180
@@ -78,6 +79,8 @@ def tell(result: dict[str, Any]) -> None:
     """One line for each case, and more for what is not as it should be."""
     how = "FAILED" if result["complaints"] else "ok" if result["reached"] else "not reached"
     extras = "".join(f" {name}" for name in ("both", "rollback", "away", "patient") if result[name])
+    if result["loss"]:
+        extras += f" {result['loss']} of {' and '.join(result['lost'])}{' tripped' * result['tripped']}"
     say(f"{result['seed']:5} {result['point']}:{result['count']}{extras}: {how}, {result['orders']} orders")
     for text in result["complaints"]:
         say(f"      {text}")
@@ -95,6 +98,12 @@ def print_table(results: list[dict[str, Any]]) -> None:
             failed=sum(bool(result["complaints"]) for result in mine),
         )
         say(f"{point:32} {len(mine):5} " + " ".join(f"{counts[name]:{width}}" for name, width in COLUMNS.items()))
+    say(f"\n{'journal':32} {'cases':>5} {'passed':>6} {'unknown':>7} {'failed':>6}")
+    for loss, text in LOSSES.items():
+        mine = [result for result in results if result["loss"] == loss]
+        failed = sum(bool(result["complaints"]) for result in mine)
+        unknown = sum(len(result["unknown"]) for result in mine)
+        say(f"{loss:32} {len(mine):5} {len(mine) - failed:6} {unknown:7} {failed:6}  {text}")
     for result in results:
         for text in result["unknown"]:
             say(f"unknown under seed {result['seed']} ({result['point']}): {text}")

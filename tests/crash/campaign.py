@@ -1,4 +1,7 @@
-"""One point of the campaign: a pipeline under load, a process that dies at a named point, and the judgement."""
+"""One point of the campaign: a pipeline under load, a process that dies at a named point, and the judgement.
+
+Every other round of the points, a journal is lost on top of that before the next start.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import contextlib
 import random
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +18,8 @@ import zmq
 
 from services.crash_points import POINTS
 from tests.crash import oracle
-from tests.pipeline.pipeline import Pipeline, running
+from tests.crash.losses import LOSSES, VICTIMS, Copies
+from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 SERVICES = ("paper", "executor", "breaker")
@@ -24,6 +29,8 @@ REACH_SECS = 8.0
 SETTLE_SECS = 45.0
 # Longer than the proof that an unknown order was not placed: a connection of its own, two rounds 10 s apart.
 PROOF_SECS = 90.0
+# A stop that is latched must hold for this long with orders coming in, after everything runs again.
+HOLD_SECS = 1.0
 # What happens once per start or per connection; all else happens with every order, or oftener.
 RARE = {
     "executor.reconcile.asking": 3,
@@ -49,7 +56,11 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Case:
-    """What happens under one seed. All points come in turn, so that any stretch of seeds covers them evenly."""
+    """What happens under one seed. All points come in turn, so that any stretch of seeds covers them evenly.
+
+    `loss`: what becomes of a journal before the next start, "" for nothing; `lost`: whose, one after the other;
+    `tripped`: a person has tripped the system before it.
+    """
 
     seed: int
     point: str
@@ -58,6 +69,9 @@ class Case:
     rollback: bool
     away: bool
     patient: bool
+    loss: str
+    lost: tuple[str, ...]
+    tripped: bool
 
     @property
     def dies(self) -> str:
@@ -76,6 +90,9 @@ class Result:
     rollback: bool
     away: bool
     patient: bool
+    loss: str
+    lost: tuple[str, ...]
+    tripped: bool
     reached: bool
     orders: int
     executions: int
@@ -97,6 +114,9 @@ def case_of(seed: int) -> Case:
         rollback=draw.random() < 0.3,
         away=draw.random() < 0.4,
         patient=draw.random() < 0.25,
+        loss=draw.choice(list(LOSSES)) if seed // len(POINTS) % 2 else "",
+        lost=draw.choice(VICTIMS) if seed // len(POINTS) % 2 else (),
+        tripped=draw.random() < 0.5,
     )
 
 
@@ -106,6 +126,8 @@ class Load:
     def __init__(self, program: RawProgram, draw: random.Random) -> None:
         self.program, self.draw = program, draw
         self.ids: list[str] = []
+        # What was asked for besides: events that came while this program was not connected again yet.
+        self.looked_up: list[dict[str, Any]] = []
         self.replaces: dict[str, oracle.Replace] = {}
         self._undecided: dict[str, dict[str, Any]] = {}
         self._uncancelled: dict[str, str] = {}
@@ -169,6 +191,10 @@ class Load:
         prices = {"target": {"orderType": "LMT", "lmtPrice": 250.0}, "stop": {"orderType": "STP", "auxPrice": 0.25}}
         return [{"order_id": f"{name}-{time.time_ns()}", "order": {**leg, **price}} for name, price in prices.items()]
 
+    def look_up(self) -> None:
+        """Ask for all events, as a strategy does that sees a gap in their numbers."""
+        self.looked_up += _history(self.program)
+
     def hear(self, secs: float) -> None:
         """Take what comes for so long."""
         end = time.monotonic() + secs
@@ -186,9 +212,9 @@ class Load:
                 self._send_change(request_id)
 
     @property
-    def undecided(self) -> bool:
-        """Whether an order or a request has no answer yet."""
-        return bool(self._undecided or self._uncancelled or self._unreplaced)
+    def unanswered(self) -> list[str]:
+        """The orders and requests that have no answer yet."""
+        return [*self._undecided, *self._uncancelled.values(), *self._unreplaced]
 
 
 def _resting(price: float) -> dict[str, Any]:
@@ -202,21 +228,90 @@ def play(case: Case) -> Result:
         pipeline.start(*(name for name in SERVICES if name != case.dies))
         pipeline.start(case.dies, crash_at=f"{case.point}:{case.count}")
         with RawProgram(pipeline.home) as program:
-            load = Load(program, random.Random(case.seed))
-            reached = _until_it_dies(case, pipeline, load)
+            program.events.subscribe(b"order/adopted/")
+            draw = random.Random(case.seed)
+            load, copies = Load(program, draw), Copies(pipeline.home)
+            reached = _until_it_dies(case, pipeline, load, copies, copy_at_step=draw.randint(1, 20))
             _while_it_is_away(case, pipeline, load)
+            forgot = []
+            for name in case.lost:
+                forgot += _lose(case, name, pipeline, load, copies)
             pipeline.start(*(name for name in SERVICES if name not in pipeline.processes))
             program.wait_trading(secs=SETTLE_SECS)
             for _ in range(10):
                 load.step()
-            return _judge(case, pipeline, load, reached=reached)
+            return _judge(case, pipeline, load, reached=reached, forgot=forgot)
 
 
-def _until_it_dies(case: Case, pipeline: Pipeline, load: Load) -> bool:
+def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies) -> list[str]:
+    """Lose the journal of this process and go on with all of them. Complains of a stop that was forgotten."""
+    program = load.program
+    if case.tripped:
+        _start_missing(pipeline, program)
+        program.request("trip", reason="before the loss", cancel="none")
+        load.hear(0.2)
+    if "breaker" in pipeline.processes:
+        load.look_up()
+    if name in pipeline.processes:
+        pipeline.kill(name)
+    copies.strike(case.loss, name)
+    written = len(pipeline.at_the_wire("placeOrder"))
+    _start_missing(pipeline, program)
+    forgot = []
+    if case.tripped:
+        end = time.monotonic() + HOLD_SECS
+        while time.monotonic() < end:
+            load.step()
+            if not _is_latched(program):
+                forgot.append(f"the system was tripped, and is not OPEN and latched after {name}'s journal was lost")
+                break
+        more = len(pipeline.at_the_wire("placeOrder")) - written
+        if more:
+            forgot.append(f"the system was tripped, and {more} orders were written after {name}'s journal was lost")
+    if _is_latched(program):
+        program.request("reset", reason="the campaign has looked")
+    program.wait_trading(secs=SETTLE_SECS)
+    for _ in range(5):
+        load.step()
+    return forgot
+
+
+def _start_missing(pipeline: Pipeline, program: RawProgram) -> None:
+    """Start who is not there, and wait until the executor has been taken in and has its gateway.
+
+    Before that a journal that was lost is not made up for, and to lose the other one would be to lose both at once.
+    """
+
+    def times_taken_in() -> int:
+        return pipeline.log("executor").count("the breaker took this executor in")
+
+    before = times_taken_in()
+    missing = {each for each in SERVICES if each not in pipeline.processes}
+    pipeline.start(*missing)
+
+    def connected() -> bool:
+        status = program.request("status")
+        joined = times_taken_in() > before or missing <= {"paper"}
+        return bool(joined and status["executor"]["present"] and status["gateway"]["connected"])
+
+    wait_until(connected, "an executor at the breaker, and a gateway at the executor", secs=SETTLE_SECS)
+
+
+def _is_latched(program: RawProgram) -> bool:
+    system = next(each for each in program.request("status")["circuits"] if each["scope"] == "system")
+    return system["state"] == "OPEN" and bool(system["latched"])
+
+
+def _until_it_dies(case: Case, pipeline: Pipeline, load: Load, copies: Copies, *, copy_at_step: int) -> bool:
     deadline = time.monotonic() + REACH_SECS
     process = pipeline.processes[case.dies]
     while process.poll() is None and time.monotonic() < deadline:
         load.step()
+        copy_at_step -= 1
+        if not copy_at_step and case.loss:
+            copies.take()
+    if case.loss and not copies.taken:
+        copies.take()
     reached = process.poll() == -signal.SIGKILL
     pipeline.kill(case.dies)
     return reached
@@ -236,19 +331,21 @@ def _while_it_is_away(case: Case, pipeline: Pipeline, load: Load) -> None:
     load.hear(0.05)
 
 
-def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool) -> Result:
+def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot: list[str]) -> Result:
     began = time.monotonic()
     while True:
         load.hear(0.2)
         # What the book has by now must be told when the events are read; it must not have moved meanwhile.
         book = oracle.read_book(pipeline)
-        told, unknown = _history(load.program), set(load.program.request("status")["unknown"])
-        heard = oracle.Heard(load.ids, load.replaces, told, unknown)
+        told, unknown = _told(load), set(load.program.request("status")["unknown"])
+        working = _working(load.program)
+        heard = oracle.Heard(load.ids, load.replaces, told, unknown, working, lost=case.lost)
         secs = time.monotonic() - began
         moved = oracle.read_book(pipeline) != book
-        over = secs > SETTLE_SECS or not (moved or load.undecided or oracle.still_open(heard, book))
-        proven = secs > PROOF_SECS or not (case.patient and unknown)
-        if over and proven:
+        over = secs > SETTLE_SECS or not (moved or load.unanswered or oracle.still_open(heard, book))
+        # What the breaker calls working and IB does not have becomes unknown after two rounds of questions.
+        waits_for_proof = (case.patient and unknown) or oracle.ghosts(heard, book)
+        if over and (secs > PROOF_SECS or not waits_for_proof):
             break
     wire = pipeline.at_the_wire("placeOrder")
     return Result(
@@ -258,19 +355,55 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool) -> Resu
         executions=sum(map(len, book.executions.values())),
         unknown=[f"{at}: {[e['kind'] for e in told.get(at, [])]}" for at in sorted(unknown)],
         replaces=len(load.replaces),
-        complaints=oracle.complaints(heard, book, wire),
+        complaints=[
+            *forgot,
+            *(f"{order_id} was sent again and again, and never answered" for order_id in load.unanswered),
+            *oracle.complaints(heard, book, wire),
+        ],
     )
 
 
-def _history(program: RawProgram) -> oracle.Events:
-    """Every event of every order, from the breaker's journal."""
+def _told(load: Load) -> oracle.Events:
+    """Every event of every order: what was heard, and what stands in the breaker's journal, each once.
+
+    A journal that was lost does not have all that was told; what was told while nobody heard it stands there only, or
+    was heard as an answer to a resend, before the journal was lost.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for event in [*load.program.seen, *load.looked_up, *_history(load.program)]:
+        if event["kind"] != "duplicate" and event.get("order_id"):
+            what = tuple(event.get(key) for key in ("order_id", "kind", "exec_id", "request_id"))
+            if event.get("again"):
+                repeats.setdefault(what, event)
+            else:
+                found[*what, event["seq"], event["at_ns"]] = event
+    first = {what[:4] for what in found}
+    told = [*found.values(), *(event for what, event in repeats.items() if what not in first)]
     events: oracle.Events = {}
+    for event in sorted(told, key=lambda event: (event["at_ns"], event["seq"])):
+        events.setdefault(event["order_id"], []).append(event)
+    return events
+
+
+def _history(program: RawProgram) -> Iterator[dict[str, Any]]:
+    for strategy_id in (program.strategy_id, "adopted"):
+        after = 0
+        while True:
+            reply = program.request("events", topic=f"order/{strategy_id}/", after_seq=after)
+            yield from reply["events"]
+            if not reply["more"]:
+                break
+            after = reply["next"]
+
+
+def _working(program: RawProgram) -> set[str]:
+    """The orders that the breaker calls working."""
+    found: set[str] = set()
     after = 0
     while True:
-        reply = program.request("events", topic=f"order/{program.strategy_id}/", after_seq=after)
-        for event in reply["events"]:
-            if not event.get("again") and event["kind"] != "duplicate":
-                events.setdefault(event["order_id"], []).append(event)
+        reply = program.request("orders", state="working", limit=1000, after=after)
+        found.update(order["order_id"] for order in reply["orders"])
         if not reply["more"]:
-            return events
+            return found
         after = reply["next"]

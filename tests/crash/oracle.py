@@ -42,6 +42,10 @@ class Heard:
     replaces: dict[str, Replace]
     told: Events
     unknown: set[str]
+    # What the breaker calls working.
+    working: set[str]
+    # Whose journals were lost. With the breaker's go decisions of which nothing had reached the executor.
+    lost: tuple[str, ...] = ()
 
 
 @dataclass
@@ -93,25 +97,45 @@ def still_open(heard: Heard, book: Book) -> list[str]:
         rests = book.status.get(order_id) in LIVE and any(event["kind"] == "accepted" for event in events)
         settled = end_of(events) is not None or order_id in heard.unknown or rests
         changing = _changes_without_end(events) and order_id not in heard.unknown
+        if "breaker" in heard.lost and order_id not in book.status:
+            # Nobody may know it any more; whether it should be known is judged in the end.
+            continue
         if not settled or changing or not set(book.executions.get(order_id, ())) <= fills:
             waits.append(order_id)
     return waits
 
 
+def ghosts(heard: Heard, book: Book) -> list[str]:
+    """Orders that the breaker calls working and IB does not have."""
+    return sorted(order_id for order_id in heard.working if book.status.get(order_id) not in LIVE)
+
+
+def unlisted(heard: Heard, book: Book) -> list[str]:
+    """Orders that rest at IB and that the breaker neither calls working nor unknown: nobody can cancel them."""
+    resting = {order_id for order_id, status in book.status.items() if status in LIVE}
+    return sorted(resting - heard.working - heard.unknown)
+
+
 def complaints(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str]:
     """Everything that is not as it must be."""
     found = _of_the_wire(heard, book, wire)
+    found += [f"{at} is working for the breaker, IB has it as {book.status.get(at)}" for at in ghosts(heard, book)]
+    found += [f"{at} rests at IB, and the breaker does not list it" for at in unlisted(heard, book)]
     received = Counter(entry["fields"]["orderRef"] for entry in wire)
+    at_the_wire = {(entry["fields"]["orderRef"], float(entry["fields"]["lmtPrice"] or 0)) for entry in wire}
+    written = {at for at, replace in heard.replaces.items() if (replace.order_id, replace.price) in at_the_wire}
     for order_id in heard.ids:
         events = heard.told.get(order_id, [])
         kinds = [event["kind"] for event in events]
-        if sum(kind in DECISIONS for kind in kinds) != 1:
+        knowable = "breaker" not in heard.lost or order_id in book.status
+        decisions = sum(kind in DECISIONS for kind in kinds)
+        if (decisions == 0 and knowable) or (decisions > 1 and "breaker" not in heard.lost):
             found.append(f"{order_id} has not exactly one decision: {kinds}")
         end = end_of(events)
-        if end is None and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
+        if end is None and knowable and order_id not in heard.unknown and book.status.get(order_id) not in LIVE:
             found.append(f"{order_id} has no end and is not named as unknown: {kinds}, IB: {book.status.get(order_id)}")
         found += _of_fills(order_id, events, book.executions.get(order_id, {}))
-        found += _of_changes(order_id, heard, events, book)
+        found += _of_changes(order_id, heard, events, book, written)
         if end is not None:
             found += _of_end(order_id, end, kinds, received, book)
     return found
@@ -144,7 +168,7 @@ def _changes_without_end(events: list[dict[str, Any]]) -> set[str]:
     return {request_id for request_id in passed - over if request_id.startswith("r-")}
 
 
-def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book: Book) -> list[str]:
+def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book: Book, written: set[str]) -> list[str]:
     answers = Counter(event["request_id"] for event in events if event["kind"] in ("replaced", "replace_failed"))
     kinds = [event["kind"] for event in events]
     found = [
@@ -152,7 +176,11 @@ def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book:
     ]
     if order_id in heard.unknown:
         return found
-    found += [f"{order_id}: nobody was told what became of change {at}" for at in _changes_without_end(events)]
+    found += [
+        f"{order_id}: nobody was told what became of change {at}"
+        for at in _changes_without_end(events)
+        if "breaker" not in heard.lost or at in written
+    ]
     replaced = [heard.replaces[event["request_id"]].price for event in events if event["kind"] == "replaced"]
     price = book.price.get(order_id)
     if replaced and price != replaced[-1]:
