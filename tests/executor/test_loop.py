@@ -220,8 +220,9 @@ def test_an_order_resent_after_a_restart_is_not_placed_twice(tmp_path: Path) -> 
                     await until(lambda: breaker.usable, "the gateway of the second executor")
                     before = len(breaker.feedback)
                     await breaker.send(place("o-1", fence=1))
-                    await until(lambda: len(breaker.feedback) >= before + 4, "what is known of it, again")
-                    assert breaker.kinds("o-1") == ["Written", "Accepted", "Filled", "Commission"]
+                    await until(lambda: len(breaker.feedback) >= before + 2, "what is known of it, again")
+                    assert breaker.kinds("o-1") == ["Written", "Accepted", "Filled", "Commission", "Accepted", "Filled"]
+                    assert [fact.again for fact in breaker.facts("o-1")] == [False] * 4 + [True] * 2
                     assert orders_on_the_wire(gateway) == ["o-1"]
                     await breaker.send(place("o-2", fence=1))
                     await until(lambda: "Filled" in breaker.kinds("o-2"), "the next order")

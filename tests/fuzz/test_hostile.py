@@ -15,12 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.examples.programs import source
+from tests.fuzz.campaign import health_of
 from tests.fuzz.hostile import FLOOD, FLOODER, hostile
 from tests.pipeline.pipeline import ROOT, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 # A program that is stopped meanwhile has to be long enough without a word for any time limit that a link might have.
 PAUSE_SECS = 4.0
+# Events: the link holds 10,000 on either side, and a reader of the library takes 20,000 at a time.
+MORE_THAN_QUEUES_HOLD = 60_000
 
 
 @pytest.fixture
@@ -156,8 +159,8 @@ def test_a_reader_that_lags_says_what_it_missed_and_goes_on(
                 wait_until(lambda reader=reader: reader.lines, f"{name} hears the breaker")
         for reader in readers.values():
             reader.stop_the_terminal()
-        with hostile("flood", pipeline.home, "orders", 1):
-            time.sleep(PAUSE_SECS)
+        with hostile("flood", pipeline.home, "orders", 1), health_of(pipeline) as health:
+            wait_until(lambda: health().get("bad_field", 0) > MORE_THAN_QUEUES_HOLD, "every queue is full", secs=120)
         time.sleep(PAUSE_SECS)
         for reader in readers.values():
             reader.let_it_go_on()
