@@ -384,7 +384,7 @@ def _told(load: Load) -> oracle.Events:
 
     A journal that was lost does not have all that was told; what was told while nobody heard it stands there only, or
     was heard as an answer to a resend, before the journal was lost. What nobody can say any more whether it was told
-    may be told once more.
+    may be told once more; and whose order it was may be forgotten, so that people are told of it, not its strategy.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -397,9 +397,12 @@ def _told(load: Load) -> oracle.Events:
     first = {what[:4] for what in found}
     told = [*found.values(), *(event for what, event in repeats.items() if what not in first)]
     events: oracle.Events = {}
+    to_strategy = {_what(event) for event in told if event["strategy_id"] != "adopted"}
     forgotten: set[tuple[Any, ...]] = set()
     for event in sorted(told, key=lambda event: (event["at_ns"], event["seq"])):
         if _what(event) in forgotten and (event.get("exec_id") or event.get("request_id")):
+            continue
+        if event["strategy_id"] == "adopted" and _what(event) in to_strategy:
             continue
         if any(since <= event["at_ns"] <= until for since, until in load.forgotten_ns):
             forgotten.add(_what(event))

@@ -97,7 +97,8 @@ class Pipeline:
         if not self.wire_record.exists():
             return []
         found = []
-        for line in self.wire_record.read_text().splitlines():
+        # What stands behind the last end of a line is being written.
+        for line in self.wire_record.read_text().rpartition("\n")[0].splitlines():
             entry = json.loads(line)
             if (
                 entry["dir"] == "in"
