@@ -239,12 +239,14 @@ class Session:
     def tick(self, now: float, gateway: GatewayStatus, feedback: tuple[int, int, int]) -> list[Effect]:
         """Let time pass: say hello until welcome, then ask for the lease.
 
-        `feedback`: the first number that the journal still has, the last, and the one up to which a breaker took it.
+        `feedback`: the first number that the journal still has, the last, and the one up to which a breaker took it;
+        it need not be of now while this session is joined.
         """
         effects: list[Effect] = []
         if self.joined and now - self._answered_at > SILENCE_SECS:
             self.joined = False
-            effects.append(Note("the breaker is silent; no order is placed until it is back"))
+            # The hello is the next tick's: what `feedback` says is as it was when this one was joined.
+            return [Note("the breaker is silent; no order is placed until it is back")]
         if not self.joined:
             if now - self._hello_at >= HELLO_EVERY_SECS:
                 self._hello_at = now

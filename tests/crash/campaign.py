@@ -31,6 +31,8 @@ SETTLE_SECS = 45.0
 PROOF_SECS = 90.0
 # A stop that is latched must hold for this long with orders coming in, after everything runs again.
 HOLD_SECS = 1.0
+# An executor knows this late, or earlier, what the breaker has taken of what it told: with the lease, and a pause.
+TAKEN_SECS = 0.5
 # What happens once per start or per connection; all else happens with every order, or oftener.
 RARE = {
     "executor.reconcile.asking": 3,
@@ -128,6 +130,8 @@ class Load:
         self.ids: list[str] = []
         # What was asked for besides: events that came while this program was not connected again yet.
         self.looked_up: list[dict[str, Any]] = []
+        # Since when and until when (wall clock) nobody can say any more what the breaker told.
+        self.forgotten_ns: list[tuple[int, int]] = []
         self.replaces: dict[str, oracle.Replace] = {}
         self._undecided: dict[str, dict[str, Any]] = {}
         self._uncancelled: dict[str, str] = {}
@@ -195,6 +199,10 @@ class Load:
         """Ask for all events, as a strategy does that sees a gap in their numbers."""
         self.looked_up += _history(self.program)
 
+    def last_heard_ns(self) -> int:
+        """When (wall clock) the breaker told the last of what was heard."""
+        return max((event["at_ns"] for event in [*self.program.seen, *self.looked_up]), default=0)
+
     def hear(self, secs: float) -> None:
         """Take what comes for so long."""
         end = time.monotonic() + secs
@@ -255,24 +263,32 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
     if name in pipeline.processes:
         pipeline.kill(name)
     copies.strike(case.loss, name)
+    if name == "breaker":
+        died_ns = load.last_heard_ns()
+        since_ns = copies.taken_ns if case.loss == "older" else died_ns
+        load.forgotten_ns.append((since_ns - int(TAKEN_SECS * 1e9), died_ns))
     written = len(pipeline.at_the_wire("placeOrder"))
     _start_missing(pipeline, program)
-    forgot = []
-    if case.tripped:
-        end = time.monotonic() + HOLD_SECS
-        while time.monotonic() < end:
-            load.step()
-            if not _is_latched(program):
-                forgot.append(f"the system was tripped, and is not OPEN and latched after {name}'s journal was lost")
-                break
-        more = len(pipeline.at_the_wire("placeOrder")) - written
-        if more:
-            forgot.append(f"the system was tripped, and {more} orders were written after {name}'s journal was lost")
+    forgot = _hold(name, written, pipeline, load) if case.tripped else []
     if _is_latched(program):
         program.request("reset", reason="the campaign has looked")
     program.wait_trading(secs=SETTLE_SECS)
     for _ in range(5):
         load.step()
+    return forgot
+
+
+def _hold(name: str, written: int, pipeline: Pipeline, load: Load) -> list[str]:
+    """A trip must stand with orders coming in, whatever was lost."""
+    end = time.monotonic() + HOLD_SECS
+    forgot = []
+    while time.monotonic() < end and not forgot:
+        load.step()
+        if not _is_latched(load.program):
+            forgot.append(f"the system was tripped, and is not OPEN and latched after {name}'s journal was lost")
+    more = len(pipeline.at_the_wire("placeOrder")) - written
+    if more:
+        forgot.append(f"the system was tripped, and {more} orders were written after {name}'s journal was lost")
     return forgot
 
 
@@ -310,7 +326,7 @@ def _until_it_dies(case: Case, pipeline: Pipeline, load: Load, copies: Copies, *
         copy_at_step -= 1
         if not copy_at_step and case.loss:
             copies.take()
-    if case.loss and not copies.taken:
+    if case.loss and not copies.taken_ns:
         copies.take()
     reached = process.poll() == -signal.SIGKILL
     pipeline.kill(case.dies)
@@ -367,23 +383,32 @@ def _told(load: Load) -> oracle.Events:
     """Every event of every order: what was heard, and what stands in the breaker's journal, each once.
 
     A journal that was lost does not have all that was told; what was told while nobody heard it stands there only, or
-    was heard as an answer to a resend, before the journal was lost.
+    was heard as an answer to a resend, before the journal was lost. What nobody can say any more whether it was told
+    may be told once more.
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in [*load.program.seen, *load.looked_up, *_history(load.program)]:
         if event["kind"] != "duplicate" and event.get("order_id"):
-            what = tuple(event.get(key) for key in ("order_id", "kind", "exec_id", "request_id"))
             if event.get("again"):
-                repeats.setdefault(what, event)
+                repeats.setdefault(_what(event), event)
             else:
-                found[*what, event["seq"], event["at_ns"]] = event
+                found[*_what(event), event["seq"], event["at_ns"]] = event
     first = {what[:4] for what in found}
     told = [*found.values(), *(event for what, event in repeats.items() if what not in first)]
     events: oracle.Events = {}
+    forgotten: set[tuple[Any, ...]] = set()
     for event in sorted(told, key=lambda event: (event["at_ns"], event["seq"])):
+        if _what(event) in forgotten and (event.get("exec_id") or event.get("request_id")):
+            continue
+        if any(since <= event["at_ns"] <= until for since, until in load.forgotten_ns):
+            forgotten.add(_what(event))
         events.setdefault(event["order_id"], []).append(event)
     return events
+
+
+def _what(event: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(event.get(key) for key in ("order_id", "kind", "exec_id", "request_id"))
 
 
 def _history(program: RawProgram) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -26,11 +27,12 @@ class Copies:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self.taken = False
+        # When (wall clock); 0: not yet.
+        self.taken_ns = 0
 
     def take(self) -> None:
         """Take them once. A journal that is not there yet has none: its older copy is no file at all."""
-        self.taken = True
+        self.taken_ns = time.time_ns()
         for name in ("breaker", "executor"):
             path = self._home / f"{name}.sqlite"
             if path.exists():

@@ -117,9 +117,19 @@ def test_requests_without_answers_do_not_pile_up() -> None:
 def test_silence_of_half_a_second_brings_hello_again() -> None:
     session = joined()
     lease_for(session, 0.1, 0.1)
-    assert sent(session.tick(0.6, UP, (1, 0, 0)), Hello) == []
-    assert len(sent(session.tick(0.601, UP, (1, 0, 0)), Hello)) == 1
+    session.tick(0.6, UP, (1, 0, 0))
+    assert session.joined
+    session.tick(0.601, UP, (1, 0, 0))
     assert not session.joined
+    assert len(sent(session.tick(0.611, UP, (1, 0, 0)), Hello)) == 1
+
+
+def test_the_hello_after_a_silence_never_says_what_the_feedback_was_when_this_one_was_joined() -> None:
+    session = joined()
+    lease_for(session, 0.1, 0.1)
+    assert sent(session.tick(0.601, UP, (1, 0, 0)), Hello) == [], "the range is of before"
+    (hello,) = sent(session.tick(0.611, UP, (1, 69, 69)), Hello)
+    assert hello.feedback_last == 69
 
 
 def test_a_change_of_the_gateway_is_told_at_once() -> None:
@@ -156,7 +166,8 @@ def test_each_fence_is_kept_before_it_is_confirmed_and_told_at_the_next_hello() 
     session = joined(fence=5)
     effects = session.take(Fence(fence=6, scope="strategy:s1"), 0.1)
     assert effects == [KeepFence("strategy:s1", 6), AnswerFence(6)]
-    (hello,) = sent(session.tick(9.0, UP, (3, 8, 5)), Hello)
+    session.tick(9.0, UP, (3, 8, 5))
+    (hello,) = sent(session.tick(9.1, UP, (3, 8, 5)), Hello)
     assert hello.fences == {"system": 5, "strategy:s1": 6}
     assert (hello.feedback_first, hello.feedback_last, hello.feedback_taken) == (3, 8, 5)
 
