@@ -26,10 +26,10 @@ class RememberedCancels:
     _until: OrderedDict[Key, int] = field(default_factory=OrderedDict)
     _of: Counter[str] = field(default_factory=Counter)
 
-    def restore(self, kept: Mapping[Key, int]) -> None:
-        """Go on with what an earlier process kept."""
-        for key, until_ns in kept.items():
-            self._add(key, until_ns)
+    def restore(self, kept: Mapping[Key, int], now_ns: int) -> None:
+        """Go on with what an earlier process kept; never for longer than from now on, wherever the clock was set."""
+        for key, until_ns in sorted(kept.items(), key=lambda item: item[1]):
+            self._add(key, min(until_ns, now_ns + REMEMBER_NS))
 
     def refuses(self, key: Key, known: Collection[str]) -> str:
         """Why one more cannot be kept; empty if it can. `known`: the strategies that have a circuit."""

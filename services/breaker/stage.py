@@ -127,7 +127,7 @@ class Stage:
             core.owed.go_on(core.now(), core.wall_ns())
         core.scopes.waits = lambda name: core.queues.head(name) is not None or self.dead_man.is_silent(name)
         self.dead_man.restore(saved.heartbeats)
-        self.intake.remembered.restore(saved.remembered_cancels)
+        self.intake.remembered.restore(saved.remembered_cancels, core.now())
         for scope, snapshot in saved.circuits.items():
             core.scopes.restore(scope, snapshot)
         if saved.trouble:

@@ -27,8 +27,10 @@ def local_midnight(at: float) -> float:
 
 
 def parse_time(text: str) -> float | None:
-    """Read ``20261122 10:00:00``, with ``-`` or two spaces between and an optional zone; else None."""
+    """Read ``20261122 10:00:00`` with an optional zone, or ``20261122-10:00:00``, which is UTC; else None."""
     words = text.replace("-", " ", 1).split()
+    if text[8:9] == "-" and len(words) == 2:
+        words.append("UTC")
     if not words or len(words) > 3:
         return None
     clock = words[1] if len(words) > 1 else "00:00:00"

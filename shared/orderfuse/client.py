@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -52,6 +53,8 @@ RESEND_S, RESEND_MAX_S = 0.25, 2.0
 MARGIN_S = 1.0
 # How long a cancel is sent again before `cancel` gives up waiting for an answer.
 CANCEL_WAIT_S = 10.0
+# Longer than IB keeps an order that rests; a typing error is more likely.
+MAX_GOOD_FOR_SECS = 90 * 86_400
 # Events kept for `reports()`; what does not fit is read from the breaker's journal when its turn comes.
 MAX_REPORTS = 10_000
 # The longest that one call keeps another thread's call waiting while it only waits for events itself.
@@ -145,6 +148,7 @@ class OrderClient:
         attached: Sequence[Any] = (),
         protect: bool = False,
         account: str = "",
+        good_for_secs: float | None = None,
         timeout: float | None = None,
     ) -> OrderHandle:
         """Send an order and return once the breaker has passed it to the executor.
@@ -161,6 +165,10 @@ class OrderClient:
                 id matters. `handle.attached` follows them.
             protect: it protects a position: automatic cancels leave it alone.
             account: the IB account; default: the executor's.
+            good_for_secs: IB itself ends the order so many seconds from now, above 0 and at most 90 days, also if
+                this machine is gone by then (`tif` GTD with a `goodTillDate`, in whole seconds, rounded up). Only for
+                an order without a `tif`, or with GTD and no date, and not for one that is sent again: its date is
+                another each time.
             timeout: give up waiting for the decision after so many seconds; default: when the order can no
                 longer pass (`ttl_ms` and a second).
 
@@ -172,12 +180,16 @@ class OrderClient:
             OrderExpired: it was too old at its turn.
             OrderUnacknowledged: no decision came; it says whether IB may have the order.
         """
+        order_id = order_id or self._new_id()
+        fields = fields_of(order, "order")
+        if good_for_secs is not None:
+            fields = _good_for(fields, good_for_secs, order_id)
         message = Submit(
-            order_id=order_id or self._new_id(),
+            order_id=order_id,
             strategy_id=self.strategy_id,
             sent_ns=time.time_ns(),
             contract=fields_of(contract, "contract"),
-            order=fields_of(order, "order"),
+            order=fields,
             ttl_ms=ttl_ms,
             account=account,
             attached=tuple(map(self._leg, attached)),
@@ -558,6 +570,24 @@ class _Deadline:
 
     def over(self) -> bool:
         return self._at is not None and time.monotonic() >= self._at
+
+
+def _good_for(order: dict[str, Any], secs: float, order_id: str) -> dict[str, Any]:
+    """The order with an end that IB keeps by itself.
+
+    IB reads `yyyyMMdd-HH:mm:ss` as UTC (TWS API, "Time in force"), so that no zone of a machine matters.
+    """
+    if not 0 < secs <= MAX_GOOD_FOR_SECS:
+        raise OrderInvalid(
+            f"good_for_secs is {secs!r}, allowed is above 0 and at most {MAX_GOOD_FOR_SECS}", order_id=order_id
+        )
+    if order.get("tif", "") not in ("", "GTD") or order.get("goodTillDate"):
+        has = f"tif {order.get('tif', '')!r} and goodTillDate {order.get('goodTillDate', '')!r}"
+        raise OrderInvalid(
+            f"good_for_secs makes an order GTD, and this one has {has}: leave one out", order_id=order_id
+        )
+    until = time.gmtime(math.ceil(time.time() + secs))
+    return {**order, "tif": "GTD", "goodTillDate": time.strftime("%Y%m%d-%H:%M:%S", until)}
 
 
 def _checked(message: FromStrategy) -> bytes:

@@ -796,3 +796,20 @@ def test_a_replace_without_an_answer_outlives_the_end_of_its_order_and_a_restart
     assert r.last("o-1")["kind"] == "replaced"
     r.restart()
     assert r.stage.core.orders == {}
+
+
+@pytest.mark.parametrize("days", [-40, 0])
+def test_a_remembered_cancel_is_kept_for_an_hour_at_most_wherever_the_clock_was_set(make, days):
+    r = make()
+    rejoin(r)
+    r.cancel("o-1", "c-1")
+    r.cancel("o-2", "c-2")
+    r.clock.jump_wall(days * 86_400)
+    r.restart()
+    rejoin(r)
+    r.submit("o-1")
+    assert r.last("o-1")["code"] == "cancelled"
+    r.wait(3601, step=1)
+    r.executor.join()
+    r.submit("o-2")
+    assert r.last("o-2")["kind"] == "passed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import gc
 import itertools
 import re
@@ -136,6 +137,40 @@ def test_a_submit_returns_once_the_order_has_passed(settings: Settings, client: 
             "contract": STOCK,
             "order": MARKET,
         }
+
+
+@pytest.mark.parametrize("tif", [{}, {"tif": ""}, {"tif": "GTD"}])
+def test_an_order_that_is_good_for_a_while_has_an_end_that_ib_keeps(
+    settings: Settings, client: OrderClient, tif: Fields
+) -> None:
+    with WireBreaker(settings, pass_all) as breaker:
+        before = time.time()
+        client.submit(STOCK, {**MARKET, **tif}, good_for_secs=90.5)
+        sent = breaker.next_order()["order"]
+        assert sent["tif"] == "GTD"
+        until = calendar.timegm(time.strptime(sent["goodTillDate"], "%Y%m%d-%H:%M:%S"))
+        assert before + 90.5 <= until <= time.time() + 91.5
+
+
+@pytest.mark.parametrize(
+    ("order", "secs", "says"),
+    [
+        ({}, 0, "good_for_secs is 0, allowed is above 0"),
+        ({}, -1, "allowed is above 0"),
+        ({}, float("nan"), "allowed is above 0"),
+        ({}, float("inf"), "at most 7776000"),
+        ({"tif": "GTC"}, 60, "this one has tif 'GTC'"),
+        ({"tif": "GTD", "goodTillDate": "20261231-22:00:00"}, 60, "leave one out"),
+    ],
+)
+def test_an_end_that_contradicts_the_order_is_refused_before_it_is_sent(
+    settings: Settings, client: OrderClient, order: Fields, secs: float, says: str
+) -> None:
+    with WireBreaker(settings, pass_all) as breaker:
+        with pytest.raises(OrderInvalid, match=says):
+            client.submit(STOCK, {**MARKET, **order}, good_for_secs=secs)
+        client.submit(STOCK, MARKET, order_id="fine")
+        assert breaker.next_order()["order_id"] == "fine"
 
 
 def test_ids_made_by_the_client_are_valid_and_differ(settings: Settings) -> None:

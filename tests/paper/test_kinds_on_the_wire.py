@@ -108,6 +108,17 @@ def test_an_order_with_a_duration_ends_by_itself():
     played(story)
 
 
+@pytest.mark.parametrize("form", ["%Y%m%d-%H:%M:%S", "%Y%m%d %H:%M:%S UTC"])
+def test_an_order_with_a_date_ends_by_itself_whichever_form_it_has(form: str):
+    async def story(_gateway: PaperGateway, ib: ib_insync.IB) -> None:
+        until = time.strftime(form, time.gmtime(time.time() + 2))
+        trade = ib.placeOrder(AAPL, limit_order("BUY", 1, 100.0, tif="GTD", goodTillDate=until))
+        await reaches(trade, "Submitted")
+        await reaches(trade, "Cancelled")
+
+    played(story)
+
+
 @pytest.mark.parametrize("order", [{"orderType": "MOC"}, {"orderType": "LOC", "lmtPrice": 190.0}, {"tif": "OPG"}])
 def test_what_needs_a_close_or_an_open_is_refused(order):
     async def story(_gateway: PaperGateway, ib: ib_insync.IB) -> None:
