@@ -374,6 +374,7 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         complaints=[
             *forgot,
             *(f"{order_id} was sent again and again, and never answered" for order_id in load.unanswered),
+            *oracle.back_steps(load.program.seen),
             *oracle.complaints(heard, book, wire),
         ],
     )

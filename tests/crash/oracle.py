@@ -110,6 +110,17 @@ def ghosts(heard: Heard, book: Book) -> list[str]:
     return sorted(order_id for order_id in heard.working if book.status.get(order_id) not in LIVE)
 
 
+def back_steps(seen: list[dict[str, Any]]) -> list[str]:
+    """Numbers of events, as they came, that are not above the one before: a follower takes those for old ones."""
+    found, last = [], dict[str, int]()
+    for event in seen:
+        strategy_id, seq = event["strategy_id"], event["seq"]
+        if seq <= last.get(strategy_id, 0):
+            found.append(f"the events of {strategy_id} went back from number {last[strategy_id]} to {seq}")
+        last[strategy_id] = seq
+    return found
+
+
 def unlisted(heard: Heard, book: Book) -> list[str]:
     """Orders that rest at IB and that the breaker neither calls working nor unknown: nobody can cancel them."""
     resting = {order_id for order_id, status in book.status.items() if status in LIVE}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from orderfuse.settings import SettingsError, crash_at
 from services.crash_points import POINTS
 from tests.crash.campaign import case_of, play
+from tests.crash.losses import LOSSES, VICTIMS
 
 ROOT = Path(__file__).parents[2]
 # One of each kind: the intent, the wire, the feedback, a reconciliation; decisions and feedback of the
@@ -38,6 +40,23 @@ def test_a_process_that_dies_at_this_point_costs_no_order_and_no_fill(point: str
     assert result.reached, "the process did not die there, so nothing was shown"
 
 
+LOSSES_SHORT = [
+    *((loss, ("executor",), False) for loss in LOSSES),
+    ("emptied", ("breaker",), True),
+    ("log_left", ("breaker", "executor"), True),
+]
+
+
+@pytest.mark.parametrize(("loss", "lost", "tripped"), LOSSES_SHORT)
+def test_a_journal_that_is_lost_costs_no_order_and_no_fill_and_forgets_no_stop(
+    loss: str, lost: tuple[str, ...], tripped: bool
+) -> None:
+    # A death in the middle of things: some orders are journaled, some told, some on their way.
+    case = case_of(list(POINTS).index("breaker.feedback.taken" if "breaker" in lost else "executor.feedback.committed"))
+    result = play(replace(case, loss=loss, lost=lost, tripped=tripped))
+    assert result.complaints == []
+
+
 def test_every_point_stands_in_the_code_once_and_none_is_without_its_sentence() -> None:
     reached = [
         name
@@ -48,8 +67,11 @@ def test_every_point_stands_in_the_code_once_and_none_is_without_its_sentence() 
     assert sorted(reached) == sorted(POINTS)
 
 
-def test_a_stretch_of_seeds_covers_every_point() -> None:
-    assert {case_of(seed).point for seed in range(1000, 1000 + len(POINTS))} == set(POINTS)
+def test_a_stretch_of_seeds_covers_every_point_and_every_loss() -> None:
+    cases = [case_of(seed) for seed in range(1000, 1000 + 4 * len(POINTS))]
+    assert {case.point for case in cases[: len(POINTS)]} == set(POINTS)
+    assert {case.loss for case in cases} == {"", *LOSSES}
+    assert {case.lost for case in cases} == {(), *VICTIMS}
 
 
 @pytest.mark.parametrize("text", ["executor.intent.synced", "executor.intent.synced:0", ":3", "x:y"])
