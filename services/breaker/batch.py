@@ -79,6 +79,7 @@ class Batch:
     requests: dict[str, AnsweredRequest] = field(default_factory=dict)
     remembered_cancels: dict[tuple[str, str], int | None] = field(default_factory=dict)
     feedback_taken: dict[str, int] = field(default_factory=dict)
+    retold: dict[str, int] = field(default_factory=dict)
     decisions: list[HandDecision] = field(default_factory=list)
     # What was told of which execution: the order, `filled` or `commission`, and IB's id of the execution.
     executions: set[tuple[str, str, str]] = field(default_factory=set)

@@ -79,6 +79,8 @@ class Core:
     # The latest global cancel; one at a time is enough, since it takes all there is.
     owed: OwedCancel | None = None
     feedback_taken: dict[str, int] = field(default_factory=dict)
+    # Up to where an earlier breaker, whose journal is lost, had taken and told it.
+    retold: dict[str, int] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
     _timers: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
     _timer_count: int = 0

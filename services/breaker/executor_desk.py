@@ -91,9 +91,12 @@ class ExecutorDesk:
             self._reply(peer, NotWelcome(reason=text, rename=True))
             return
         self._see_fences(hello.fences)
-        # What its journal no longer has can't be asked for again; and what an earlier breaker has taken is no news.
         unheard_of = journal not in self.core.feedback_taken
-        taken = max(taken, hello.feedback_first - 1, hello.feedback_taken if unheard_of else 0)
+        if unheard_of:
+            # What an earlier breaker has taken has been told.
+            self.core.retold[journal] = self.core.batch.retold[journal] = hello.feedback_taken
+        # What its journal no longer has can't be asked for again.
+        taken = max(taken, hello.feedback_first - 1)
         self.core.feedback_taken[journal] = taken
         self.core.batch.feedback_taken[journal] = taken
         doubtful = [record.order_id for record in self.core.orders.values() if record.doubtful()]
@@ -267,13 +270,18 @@ class ExecutorDesk:
             if feedback.journal_id == self.core.executor.journal_id:
                 self._ask_resend(taken)
             return
+        again = feedback.seq <= self.core.retold.get(feedback.journal_id, 0)
         match feedback.fact:
+            case Tripped() | AllCancelled() if again:
+                # What followed from it then is not known, and has latched this breaker anyhow.
+                pass
             case Tripped(ib_code=code, reason=reason):
                 self.core.scopes.trip(SYSTEM, f"IB {code}: {reason}", latch=True)
             case AllCancelled(number=number):
                 if self.core.owed is not None and self.core.owed.number == number:
                     self.core.end_owed("done")
             case fact:
+                fact = msgspec.structs.replace(fact, again=True) if again else fact
                 self._take(fact, feedback.outcome, feedback.journal_id)
         # Last: if the journal could not be asked for the order, the fact comes again.
         self.core.feedback_taken[feedback.journal_id] = feedback.seq

@@ -68,6 +68,7 @@ CREATE TABLE executions (
 CREATE TABLE heartbeats (
     strategy_id TEXT PRIMARY KEY, cancel_after_ms INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE feedback_taken (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE retold (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE decisions (
     number INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, op TEXT NOT NULL, scope TEXT NOT NULL,
     reason TEXT NOT NULL, who TEXT NOT NULL);
@@ -87,6 +88,7 @@ INSERT OR IGNORE INTO executions
     WHERE json_extract(said, '$.kind') IN ('filled', 'commission');
 CREATE TABLE heartbeats (
     strategy_id TEXT PRIMARY KEY, cancel_after_ms INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE retold (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
 """,
 }
 
@@ -108,6 +110,7 @@ class _Backlog:
             "feedback_taken",
             "executions",
             "heartbeats",
+            "retold",
         ):
             getattr(kept, name).update(getattr(batch, name))
         kept.owed = batch.owed or kept.owed
@@ -187,6 +190,7 @@ class Journal:
             # A topic may have begun after the last that was saved.
             first_seq=int(meta.get("first_seq", 0)) + jump,
             trouble=str(meta.get("trouble", "")),
+            retold=dict(database.execute("SELECT journal_id, seq FROM retold")),
             heartbeats={
                 strategy_id: KeptHeartbeat(cancel_after_ms, bool(silent))
                 for strategy_id, cancel_after_ms, silent in database.execute("SELECT * FROM heartbeats")
@@ -257,6 +261,7 @@ class Journal:
                     (strategy_id, order_id, until_ns + self._offset_ns),
                 )
         database.executemany("INSERT OR REPLACE INTO feedback_taken VALUES (?, ?)", batch.feedback_taken.items())
+        database.executemany("INSERT OR REPLACE INTO retold VALUES (?, ?)", batch.retold.items())
         self._write_heartbeats(batch)
         database.executemany("INSERT OR IGNORE INTO executions VALUES (?, ?, ?)", batch.executions)
         if batch.owed is not None:

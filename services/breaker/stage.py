@@ -68,6 +68,7 @@ class Saved:
     circuits: Mapping[str, Any] = field(default_factory=dict)
     orders: list[OrderRecord] = field(default_factory=list)
     feedback_taken: dict[str, int] = field(default_factory=dict)
+    retold: dict[str, int] = field(default_factory=dict)
     remembered_cancels: dict[tuple[str, str], int] = field(default_factory=dict)
     seqs: dict[str, int] = field(default_factory=dict)
     first_seq: int = 0
@@ -122,6 +123,7 @@ class Stage:
         core.bulletin.seqs = dict(saved.seqs)
         core.bulletin.first_seq = saved.first_seq
         core.feedback_taken = dict(saved.feedback_taken)
+        core.retold = dict(saved.retold)
         core.owed = saved.owed
         if core.owed is not None:
             core.owed.go_on(core.now(), core.wall_ns())

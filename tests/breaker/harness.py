@@ -84,7 +84,7 @@ class MemoryHistory:
         self.circuits, self.records, self.requests, self.cancels = {}, {}, {}, {}
         self.feedback_taken, self.seqs, self.events, self.decisions = {}, {}, {}, []
         self.fence = 0
-        self.executions, self.heartbeats, self.owed = set(), {}, None
+        self.executions, self.heartbeats, self.owed, self.retold = set(), {}, None, {}
 
     def save(self, batch):
         for scope, snapshot in batch.circuits.items():
@@ -95,6 +95,7 @@ class MemoryHistory:
             self.requests[request_id] = msgspec.json.encode(answer)
         self.cancels.update(batch.remembered_cancels)
         self.feedback_taken.update(batch.feedback_taken)
+        self.retold.update(batch.retold)
         self.decisions.extend(batch.decisions)
         self.executions |= batch.executions
         for strategy_id, kept in batch.heartbeats.items():
@@ -125,6 +126,7 @@ class MemoryHistory:
             circuits={scope: json.loads(text) for scope, text in self.circuits.items() if text is not None},
             orders=[record for record in records if record.state != "done"],
             feedback_taken=dict(self.feedback_taken),
+            retold=dict(self.retold),
             remembered_cancels={key: until for key, until in self.cancels.items() if until is not None},
             seqs=dict(self.seqs),
             heartbeats={

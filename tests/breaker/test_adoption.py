@@ -1,6 +1,17 @@
 """Orders that outlived the journal of the executor that placed them."""
 
-from orderfuse.messages import Adopted, CancelFailed, CancelOrder, Commission, Expect, Filled, Unknown, Welcome
+from orderfuse.messages import (
+    Adopted,
+    AllCancelled,
+    CancelFailed,
+    CancelOrder,
+    Commission,
+    Expect,
+    Filled,
+    Tripped,
+    Unknown,
+    Welcome,
+)
 from tests.breaker.harness import BUY, STOCK, Executor, Rig, accepted, filled, rig, trading, wall_ns_of
 
 
@@ -232,15 +243,59 @@ def test_an_executor_whose_journal_is_not_known_here_is_asked_for_its_open_order
     assert not r.sent(Welcome)[-1].tell_open
 
 
-def test_what_an_earlier_breaker_has_taken_is_not_told_once_more():
+def lost_after(*told, taken):
+    """A breaker whose journal is lost, and an executor that has told all this, up to `taken` to the one before."""
     r = rig()
+    for fact in told:
+        r.executor.skip(fact)
+    r.executor.hello(feedback_taken=taken)
+    r.executor.joined()
+    r.executor.lease()
+    return r
+
+
+def test_what_an_earlier_breaker_has_taken_is_known_again_and_told_as_a_repeat():
+    facts = (accepted("o-1"), filled("o-1", shares=40.0, cum=40.0), filled("o-1", shares=60.0, cum=100.0))
+    r = lost_after(*facts, taken=2)
+    assert r.sent(Welcome)[-1].feedback_after == 0
+    for seq in (1, 2, 3):
+        r.executor.send(seq)
+    assert [(e["kind"], e.get("again", False)) for e in r.about("o-1")] == [
+        ("accepted", True),
+        ("filled", True),
+        ("filled", False),
+    ]
+    r.submit("o-1")
+    assert r.placed() == [], "its id is used"
+    joined_anew(r).tell(facts[1], "success")
+    assert r.kinds("o-1").count("filled") == 2, "another journal tells it no second time"
+
+
+def test_that_goes_on_over_a_restart_in_the_middle_of_it():
+    r = lost_after(accepted("o-1"), filled("o-1"), taken=2)
+    r.executor.send(1)
+    again = Rig(r.settings, r.clock, r.history)
+    again.executor = Executor(again)
+    again.executor.seq, again.executor.sent = 2, r.executor.sent
+    again.executor.join()
+    again.executor.send(2)
+    assert [(e["kind"], e.get("again", False)) for e in again.about("o-1")] == [("filled", True)]
+
+
+def test_a_trip_by_ib_of_an_earlier_life_is_not_played_again():
+    r = lost_after(Tripped(ib_code=1300, reason="x"), AllCancelled(number=1), accepted("o-1"), taken=2)
+    for seq in (1, 2, 3):
+        r.executor.send(seq)
+    assert r.state()["state"] == "CLOSED", "this executor has taken no fence that would latch it"
+    assert r.kinds("o-1") == ["accepted"]
+
+
+def test_a_breaker_that_knows_the_journal_knows_better_what_it_has_taken():
+    r = trading()
     r.executor.seq = 40
     r.executor.hello(feedback_taken=38)
-    assert r.sent(Welcome)[-1].feedback_after == 38
-    again = trading()
-    again.executor.seq = 40
-    again.executor.hello(feedback_taken=38)
-    assert again.sent(Welcome)[-1].feedback_after == 0, "this one knows better what it has taken"
+    assert r.sent(Welcome)[-1].feedback_after == 0
+    assert r.stage.core.retold == {"journal-1": 0}
 
 
 def test_open_orders_of_a_lost_journal_are_known_told_and_cancelled_under_their_strategy():
