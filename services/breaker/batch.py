@@ -86,6 +86,8 @@ class Batch:
     heartbeats: dict[str, KeptHeartbeat | None] = field(default_factory=dict)
     owed: OwedCancel | None = None
     fence: int | None = None
+    # Numbering of every topic goes on from here at least.
+    first_seq: int | None = None
     sync: bool = False
     publications: list[Publication] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
@@ -106,5 +108,6 @@ class Batch:
             or self.heartbeats
             or self.owed
             or self.fence is not None
+            or self.first_seq is not None
             or any(publication.journaled for publication in self.publications)
         )

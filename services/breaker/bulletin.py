@@ -43,6 +43,11 @@ class Bulletin:
     dropped: int = 0
     _told: dict[str, State] = field(default_factory=dict)
 
+    def jump(self, to: int) -> None:
+        """Number on from here at least: a journal that was lost had come further."""
+        self.first_seq = max(self.first_seq, to)
+        self.seqs = {topic: max(seq, to) for topic, seq in self.seqs.items()}
+
     def order_event(self, event: OrderEvent) -> dict[str, Any]:
         """Number, stamp and publish an event about an order; returns the map that was published."""
         topic = order_topic(event.strategy_id)

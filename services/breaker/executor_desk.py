@@ -118,6 +118,10 @@ class ExecutorDesk:
         """The executor remembers what it was told; what this breaker does not know of it, it has forgotten."""
         core = self.core
         forgotten = {scope: fence for scope, fence in fences.items() if core.has_forgotten(fence)}
+        if forgotten:
+            # What was told since is not known either, and nobody may take news for something old.
+            core.batch.first_seq = core.wall_ns() // 1_000_000
+            core.bulletin.jump(core.batch.first_seq)
         core.fence = max([core.fence, *fences.values()])
         for scope, fence in forgotten.items():
             reason = (

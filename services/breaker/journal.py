@@ -114,6 +114,7 @@ class _Backlog:
         ):
             getattr(kept, name).update(getattr(batch, name))
         kept.owed = batch.owed or kept.owed
+        kept.first_seq = batch.first_seq or kept.first_seq
         kept.decisions.extend(batch.decisions)
         kept.fence = batch.fence if batch.fence is not None else kept.fence
         kept.sync = kept.sync or batch.sync
@@ -168,7 +169,7 @@ class Journal:
 
     def _saved(self, database: sqlite3.Connection) -> Saved:
         meta = dict(database.execute("SELECT key, value FROM meta"))
-        jump = 0 if meta.get("clean", 1) else SEQ_JUMP
+        clean = bool(meta.get("clean", 1))
         return Saved(
             fence=int(meta.get("fence", 0)),
             circuits={
@@ -186,9 +187,9 @@ class Journal:
                     "SELECT strategy_id, order_id, until_ns FROM remembered_cancels ORDER BY until_ns"
                 )
             },
-            seqs={topic: seq + jump for topic, seq in database.execute("SELECT topic, seq FROM seqs")},
+            seqs={topic: self._go_on(seq, clean) for topic, seq in database.execute("SELECT topic, seq FROM seqs")},
             # A topic may have begun after the last that was saved.
-            first_seq=int(meta.get("first_seq", 0)) + jump,
+            first_seq=self._go_on(int(meta.get("first_seq", 0)), clean),
             trouble=str(meta.get("trouble", "")),
             retold=dict(database.execute("SELECT journal_id, seq FROM retold")),
             heartbeats={
@@ -197,6 +198,13 @@ class Journal:
             },
             owed=msgspec.json.decode(meta["owed"], type=OwedCancel) if "owed" in meta else None,
         )
+
+    def _go_on(self, seq: int, clean: bool) -> int:
+        """From where numbering goes on: after an end that was not clean, above all that may have been told.
+
+        Also by the clock, for this may be an old copy, or the first journal after one that was lost.
+        """
+        return seq if clean else max(seq + SEQ_JUMP, (self._opened_ns + self._offset_ns) // 1_000_000)
 
     def close(self) -> None:
         """End cleanly, so that numbering goes on without a jump; with something unsaved the end is not clean."""
@@ -266,6 +274,9 @@ class Journal:
         database.executemany("INSERT OR IGNORE INTO executions VALUES (?, ?, ?)", batch.executions)
         if batch.owed is not None:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('owed', ?)", (msgspec.json.encode(batch.owed),))
+        if batch.first_seq is not None:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('first_seq', ?)", (batch.first_seq,))
+            database.execute("UPDATE seqs SET seq = max(seq, ?)", (batch.first_seq,))
         if batch.fence is not None:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", (batch.fence,))
         database.executemany(
@@ -405,6 +416,8 @@ def _fill(database: sqlite3.Connection, trouble: str, base: int) -> None:
 
     Whether it was OPEN is not known, so it is, until a person has looked; also if this process dies now.
     """
+    # Not clean from the first byte on: a copy of the file alone, without its log, must not number on from here.
+    database.execute("INSERT INTO meta VALUES ('clean', 0)")
     if trouble:
         rows = {"trouble": trouble, "fence": base, "first_seq": base}
         database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())

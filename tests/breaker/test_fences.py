@@ -196,3 +196,15 @@ def test_a_message_that_did_not_reach_the_executor_has_it_say_hello_again():
     r.executor.join()
     r.submit("o-1")
     assert r.placed() == ["o-1"]
+
+
+def test_a_breaker_that_has_forgotten_something_numbers_on_above_all_that_it_can_have_told():
+    r = trading()
+    r.submit("o-1")
+    told = r.last("o-1")["seq"]
+    hello_with(r, {"system": r.stage.core.first_fence - 1})
+    r.submit("o-2")
+    assert r.last("o-2")["seq"] > told + 1_000_000
+    assert r.states[-1]["seq"] > 1_000_000
+    numbers = [state["seq"] for state in r.states if state["scope"] == "system"]
+    assert numbers == sorted(set(numbers))

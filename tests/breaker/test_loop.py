@@ -39,7 +39,8 @@ def test_an_order_goes_all_the_way_and_its_events_can_be_asked_for(home):
     peer.event("o-1", "accepted")
     assert [place["order_id"] for place in executor.placed] == ["o-1"]
     events = peer.ask("events", topic="order/raw/")["events"]
-    assert [(event["kind"], event["seq"]) for event in events] == [("passed", 1), ("accepted", 2)]
+    assert [event["kind"] for event in events] == ["passed", "accepted"]
+    assert events[1]["seq"] == events[0]["seq"] + 1
     (order,) = peer.ask("orders", order_id="o-1")["orders"]
     assert (order["state"], order["last_event"]["kind"]) == ("working", "accepted")
     assert peer.status()["executor"] == {"present": True, "account": "DU1", "lease_ms": 500}

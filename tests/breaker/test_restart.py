@@ -612,16 +612,31 @@ def test_orders_that_were_passed_are_kept_for_the_disk_however_many_are_refused(
 
 def test_an_unsaved_rest_makes_the_end_unclean(home):
     journal = Journal(home, wall_ns=SECOND, monotonic_ns=0)
+    before = journal.saved.first_seq
     full(journal)
     with pytest.raises(JournalError):
         journal.save(Batch(publications=[event(number) for number in range(1, 3000)]))
     journal.close()
     again = Journal(home, wall_ns=SECOND, monotonic_ns=0)
-    assert again.saved.first_seq == SEQ_JUMP, "a number that was told is never used again"
+    assert again.saved.first_seq == before + SEQ_JUMP, "a number that was told is never used again"
     again.close()
     again = Journal(home, wall_ns=SECOND, monotonic_ns=0)
-    assert again.saved.first_seq == SEQ_JUMP
+    assert again.saved.first_seq == before + SEQ_JUMP
     again.close()
+
+
+def test_numbering_begins_and_goes_on_after_an_unclean_end_by_the_clock(home):
+    day = 86_400 * SECOND
+    first = Journal(home, wall_ns=day, monotonic_ns=0)
+    assert first.saved.first_seq == day // 1_000_000, "above all that a journal which was lost can have told"
+    first.save(Batch(publications=[Publication("order/a/", {"at_ns": 1}, day // 1_000_000 + 7)]))
+    first._db.close()
+    later = Journal(home, wall_ns=3 * day, monotonic_ns=0)
+    assert (later.saved.seqs, later.saved.first_seq) == ({"order/a/": 3 * day // 1_000_000}, 3 * day // 1_000_000)
+    later._db.close()
+    back = Journal(home, wall_ns=day, monotonic_ns=0)
+    assert back.saved.seqs["order/a/"] == day // 1_000_000 + 7 + SEQ_JUMP
+    back.close()
 
 
 def test_somebody_who_locks_the_file_delays_nothing_for_long(journal, home):
@@ -730,8 +745,10 @@ def test_events_are_listed_behind_a_number_and_cut_to_256_kib(make):
     r.submit("o-1")
     r.executor.accepted("o-1")
     r.executor.filled("o-1")
-    page = answer_events(events_request(topic="order/alpha/", after_seq=1), r.history)
-    assert [(fields["seq"], fields["kind"]) for fields in page["events"]] == [(2, "accepted"), (3, "filled")]
+    first = answer_events(events_request(topic="order/alpha/"), r.history)["events"][0]["seq"]
+    page = answer_events(events_request(topic="order/alpha/", after_seq=first), r.history)
+    told = [(fields["seq"], fields["kind"]) for fields in page["events"]]
+    assert told == [(first + 1, "accepted"), (first + 2, "filled")]
     big = [Publication("order/big/", {"seq": n, "at_ns": 2**62, "text": "x" * 3000}, n) for n in range(1, 301)]
     r.history.save(Batch(publications=big))
     got, after = [], None

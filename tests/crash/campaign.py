@@ -390,7 +390,8 @@ def _told(load: Load) -> oracle.Events:
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in [*load.program.seen, *load.looked_up, *_history(load.program)]:
-        if event["kind"] != "duplicate" and event.get("order_id"):
+        # That an id belongs to another order already says nothing of that order.
+        if event["kind"] != "duplicate" and event.get("order_id") and not event.get("conflict"):
             if event.get("again"):
                 repeats.setdefault(_what(event), event)
             else:
