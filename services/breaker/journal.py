@@ -202,9 +202,11 @@ class Journal:
     def _go_on(self, seq: int, clean: bool) -> int:
         """From where numbering goes on: after an end that was not clean, above all that may have been told.
 
-        Also by the clock, for this may be an old copy, or the first journal after one that was lost.
+        By the clock, for this may be an old copy, or the first journal after one that was lost. Only where more was
+        told than milliseconds have passed, or the clock was set back, it jumps ahead of the clock.
         """
-        return seq if clean else max(seq + SEQ_JUMP, (self._opened_ns + self._offset_ns) // 1_000_000)
+        now_ms = (self._opened_ns + self._offset_ns) // 1_000_000
+        return seq if clean else now_ms if now_ms > seq else seq + SEQ_JUMP
 
     def close(self) -> None:
         """End cleanly, so that numbering goes on without a jump; with something unsaved the end is not clean."""

@@ -187,8 +187,9 @@ def only_lowers(old: dict[str, Any], new: dict[str, Any]) -> bool:
 def answer(core: Core, record: OrderRecord, fact: Replaced | ReplaceFailed, outcome: Outcome | None) -> None:
     """IB, or the executor for it, has answered a replace."""
     change = record.change
-    if change is None and isinstance(fact, ReplaceFailed):
-        # An executor that was asked a second time has said no a second time.
+    if change is None and isinstance(fact, ReplaceFailed) and core.history.find_request(fact.request_id):
+        # An executor that was asked a second time has said no a second time. Of a request that is not known here, its
+        # journal was set back, nobody has heard yet.
         return
     if change is not None and change.request_id == fact.request_id:
         core.out.discard(change.order_id)

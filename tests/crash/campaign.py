@@ -31,8 +31,9 @@ SETTLE_SECS = 45.0
 PROOF_SECS = 90.0
 # A stop that is latched must hold for this long with orders coming in, after everything runs again.
 HOLD_SECS = 1.0
-# An executor knows this late, or earlier, what the breaker has taken of what it told: with the lease, and a pause.
-TAKEN_SECS = 0.5
+# An executor knows this late, or earlier, what the breaker has taken of what it told: with the lease, and a pause on a
+# busy machine.
+TAKEN_SECS = 2.0
 # What happens once per start or per connection; all else happens with every order, or oftener.
 RARE = {
     "executor.reconcile.asking": 3,
