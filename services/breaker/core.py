@@ -32,8 +32,9 @@ from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 # An order without IB's answer for so long is unknown (BREAKER, "no answer before the acknowledgement deadline").
 ACK_DEADLINE_NS = 5 * SECOND_NS
-# Scopes with a fence of their own; one more raises the fence of all, which needs no memory.
-MAX_FENCES = 1000
+# Scopes with a fence of their own: all of them have room in one hello. One more raises the fence of all, which needs no
+# memory.
+MAX_FENCES = 100
 # PreSubmitted that has stood so long without an error is a success: stops, and orders outside hours, rest there.
 PRESUBMITTED_NS = 2 * SECOND_NS
 

@@ -1,6 +1,10 @@
 """The fence has scopes: what a trip voids on its way, and what a breaker has forgotten of it."""
 
-from orderfuse.messages import Fence, NotWelcome, Place, Welcome
+from msgspec import structs
+
+from orderfuse.codec import MAX_FRAME_BYTES, encode
+from orderfuse.messages import Drift, Fence, Hello, NotWelcome, Place, Welcome
+from services.breaker.core import MAX_FENCES
 from tests.breaker.harness import (
     Executor,
     MemoryHistory,
@@ -208,3 +212,18 @@ def test_a_breaker_that_has_forgotten_something_numbers_on_above_all_that_it_can
     assert r.states[-1]["seq"] > 1_000_000
     numbers = [state["seq"] for state in r.states if state["scope"] == "system"]
     assert numbers == sorted(set(numbers))
+
+
+def test_all_fences_that_there_can_be_have_room_in_one_hello():
+    r = trading(max_strategies=1000)
+    for number in range(MAX_FENCES + 5):
+        r.ask("trip", reason="x", scope=f"strategy:{number:032}", envelope=number)
+    assert len(r.stage.core.fences) <= MAX_FENCES
+    taken = {message.scope: message.fence for message in r.sent(Fence)}
+    newest = {scope: fence for scope, fence in taken.items() if fence >= taken["system"]}
+    assert newest == r.stage.core.fences
+    drift = tuple(Drift(con_id=2**31 - 1, symbol="X" * 20, expected=1e9 / 7, actual=1e9 / 3) for _ in range(50))
+    fences = {f"strategy:{number:032}": 2**50 + number for number in range(MAX_FENCES)}
+    gateway = structs.replace(r.executor.gateway(), drift=drift, detail="x" * 500, host="h" * 255)
+    hello = Hello(executor_id="e" * 36, journal_id="j" * 36, gateway=gateway, fences=fences)
+    assert len(encode(hello)) < MAX_FRAME_BYTES
