@@ -83,7 +83,8 @@ def end_of(events: list[dict[str, Any]]) -> dict[str, Any] | None:
     for event in reversed(events):
         if event["kind"] in ENDS or (event["kind"] == "filled" and event["done"]):
             return event
-        if event.get("supersedes") is not None:
+        if event.get("supersedes") is not None or event["kind"] == "passed":
+            # What was said before it, by a breaker whose journal is lost, is void.
             return None
     return None
 
