@@ -200,10 +200,6 @@ class Load:
         """Ask for all events, as a strategy does that sees a gap in their numbers."""
         self.looked_up += _history(self.program)
 
-    def last_heard_ns(self) -> int:
-        """When (wall clock) the breaker told the last of what was heard."""
-        return max((event["at_ns"] for event in [*self.program.seen, *self.looked_up]), default=0)
-
     def hear(self, secs: float) -> None:
         """Take what comes for so long."""
         end = time.monotonic() + secs
@@ -265,7 +261,8 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
         pipeline.kill(name)
     copies.strike(case.loss, name)
     if name == "breaker":
-        died_ns = load.last_heard_ns()
+        # What it told last may still be on its way.
+        died_ns = time.time_ns()
         since_ns = copies.taken_ns if case.loss == "older" else died_ns
         load.forgotten_ns.append((since_ns - int(TAKEN_SECS * 1e9), died_ns))
     written = len(pipeline.at_the_wire("placeOrder"))
