@@ -1,10 +1,17 @@
 """What every test gets."""
 
+import signal
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let ctrl-C reach what the tests start: a shell starts what it puts in the background with SIGINT ignored."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

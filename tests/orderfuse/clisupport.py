@@ -121,7 +121,10 @@ class Terminal:
         return self._process.wait(DEADLINE_S)
 
     def _read(self) -> bool:
-        if not select.select([self._master], [], [], DEADLINE_S)[0]:
+        # Not select(), which takes no descriptor past 1023: a process that runs many tests may have as many open.
+        waiting = select.poll()
+        waiting.register(self._master, select.POLLIN)
+        if not waiting.poll(DEADLINE_S * 1000):
             raise AssertionError(f"nothing more comes after: {self.seen}")
         try:
             data = os.read(self._master, 65_536)
