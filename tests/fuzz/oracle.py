@@ -28,6 +28,9 @@ GROWTH_BESIDE_FLOODS_MB = 512.0
 GROWTH_KB_PER_ORDER = 6.0
 # Connections that are on their way in or out when we look; those left open are counted by themselves.
 GROWTH_FILES = 24
+# A connection whose program is gone is closed when what came over it is read: on a busy machine that takes a while.
+# One that leaks stays.
+CLOSING_SECS = 10.0
 # An order takes a few milliseconds; without a fill for so long the honest strategy is held up.
 FILL_SECS = 30.0
 # Control is served before anything else: an answer takes milliseconds, also to a trip, and also under a flood. On a
@@ -191,8 +194,11 @@ class Oracle:
             self.memory_mb[name][1] = now = memory_mb(self._pid(name))
             if now > first + self.growth_mb + per_order:
                 complaints.append(f"{name} has grown from {first:.0f} to {now:.0f} MB")
-            files = open_files(self._pid(name))
-            if files > self._files[name] + GROWTH_FILES + connections:
+            allowed = self._files[name] + GROWTH_FILES + connections
+            deadline = time.monotonic() + CLOSING_SECS
+            while (files := open_files(self._pid(name))) > allowed and time.monotonic() < deadline:
+                time.sleep(0.1)
+            if files > allowed:
                 complaints.append(f"{name} had {self._files[name]} open files, now {files}")
         return complaints
 

@@ -124,7 +124,8 @@ with OrderClient("{FLOODER}", after_seq=0) as client:
 def hears_of_an_order(program: RawProgram, reader: Listener) -> bool:
     """Whether the reader hears of an order that is sent now."""
     order_id = program.submit(ttl_ms=20_000)
-    program.wait_event("filled", order_id)
+    # Whether it is filled is not the question: on a busy machine the executor may refuse it for a lease that ran out.
+    program.wait_event("passed", order_id)
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         if any(order_id in line for line in list(reader.lines)):
