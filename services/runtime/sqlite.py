@@ -20,6 +20,8 @@ from typing import Generic, TypeVar
 
 from loguru import logger
 
+from orderfuse.home import sync
+
 T = TypeVar("T")
 Migration = str | Callable[[sqlite3.Connection], None]
 # SQLite keeps these beside a file: what is committed and not in it yet, and the index of that.
@@ -218,7 +220,7 @@ class _Opening(Generic[T]):
             # Without it a file never shrinks, and it can only be had from the beginning.
             database.execute("PRAGMA auto_vacuum=INCREMENTAL")
             _make_tables(database, self.schema, self.fill, trouble)
-        _sync(begun)
+        sync(begun)
         return begun
 
     def _begin_anew(self, why: str, wall_ns: int) -> str:
@@ -234,7 +236,7 @@ class _Opening(Generic[T]):
         for suffix in ("", *LOGS):
             with contextlib.suppress(FileNotFoundError):
                 self._beside(suffix).replace(self.path.with_name(aside + suffix))
-        _sync(self.path.parent)
+        sync(self.path.parent)
         self._put(begun, self.path)
         logger.error("{}: {}", self.path, trouble)
         return trouble
@@ -296,7 +298,7 @@ class _Opening(Generic[T]):
             old.execute("PRAGMA journal_mode=DELETE")
         name = self._beside(f".schema-{version}")
         for begun, place in ((kept, name), (migrated, self.path)):
-            _sync(begun)
+            sync(begun)
             self._put(begun, place)
         return name
 
@@ -319,7 +321,7 @@ class _Opening(Generic[T]):
     def _put(self, complete: Path, place: Path) -> None:
         """Give a file that is complete and on the disk its name, for good."""
         complete.replace(place)
-        _sync(self.path.parent)
+        sync(self.path.parent)
 
     def _size(self, suffix: str) -> int:
         path = self._beside(suffix)
@@ -358,11 +360,3 @@ def _free(path: Path) -> str:
         return f"{shutil.disk_usage(path.parent).free:,} bytes are free"
     except OSError as error:
         return f"it cannot be seen: {error}"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -41,6 +41,19 @@ def home_folder(chosen: Path) -> Path:
     return folder
 
 
+def sync(path: Path) -> None:
+    """Have what a file or folder holds written to the disk: of a folder, which names are in it.
+
+    Raises:
+        OSError: it is not there, or the disk does not take it.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def existing_folder(chosen: Path) -> Path:
     """The absolute path of a home folder that a person has typed: it must be there, and is left as it is.
 

@@ -12,7 +12,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from orderfuse.home import user_name, why
+from orderfuse.home import sync, user_name, why
 from orderfuse.plain import plain
 
 FILE = "STOP"
@@ -79,7 +79,7 @@ class StopFile:
             return None
         try:
             with contextlib.suppress(OSError):
-                _sync_folder(self._home)
+                sync(self._home)
             return _write(file, reason)
         finally:
             os.close(file)
@@ -129,7 +129,7 @@ class StopFile:
                 self.path.unlink()
         except FileNotFoundError:
             pass
-        _sync_folder(self._home)
+        sync(self._home)
 
     def _home_is_gone(self) -> Stop | None:
         try:
@@ -167,11 +167,3 @@ def _write(file: int, reason: str) -> Made:
         os.ftruncate(file, os.pwrite(file, line, 0))
         os.fsync(file)
     return _made(os.fstat(file))
-
-
-def _sync_folder(folder: Path) -> None:
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
