@@ -245,7 +245,7 @@ class Intake:
                 Invalid(order_id=order_id[:MAX_ECHOED_ID], strategy_id=strategy_id, reason=error.reason)
             )
 
-    # -- cancel, replace ------------------------------------------------------------------------
+    # -- cancel, replace -----------------------------------------------------------------------------------
 
     def on_cancel(self, cancel: Cancel) -> None:
         """A strategy wants an order gone. This always passes, whatever the circuits say."""

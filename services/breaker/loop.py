@@ -42,6 +42,7 @@ from services.breaker.journal import Journal, JournalError
 from services.breaker.narrator import Narrator
 from services.breaker.queries import answer_events, answer_orders
 from services.breaker.replacing import must_arrive
+from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Stage
 from services.crash_points import reach
 
@@ -252,7 +253,7 @@ class BreakerLoop:
         self._dispatch_request(envelope, request)
 
     def _dispatch_request(self, envelope: list[bytes], request: Any) -> None:
-        if isinstance(request, ResetRequest) and request.scope == "system" and not self._stage.refuses_reset(request):
+        if isinstance(request, ResetRequest) and request.scope == SYSTEM and not self._stage.refuses_reset(request):
             obstacle = self._lift_stop()
             if obstacle:
                 self._answer(envelope, _no(request.id, "not_allowed", obstacle))
