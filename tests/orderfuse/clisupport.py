@@ -52,6 +52,24 @@ def process(home: Path, *words: str, before: tuple[str, ...] = (), **options: An
     )
 
 
+def unread(home: Path, *words: str) -> tuple[int, str]:
+    """The command as a process whose output nobody reads: its exit code, and what it says on stderr."""
+    with subprocess.Popen(
+        [*COMMAND, "--home", str(home), *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as command:
+        assert command.stdout is not None
+        assert command.stderr is not None
+        # Gone before the first line is written, whatever is buffered where.
+        command.stdout.close()
+        said = command.stderr.read()
+        return command.wait(DEADLINE_S), said
+
+
 class Answering(WireBreaker):
     """Answers each op as told."""
 
