@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from tests.campaigns import say
 from tests.clients.environments import InstallError, prepare
 from tests.clients.runs import Run, Step, play
 
@@ -90,12 +91,6 @@ def report_failures(run: Run) -> None:
     for step in run.steps:
         if not step.ok:
             say(f"{run.client}, server version {run.server_version}, {step.name}: {step.detail}")
-
-
-def say(text: str) -> None:
-    """Print at once: a person watches."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

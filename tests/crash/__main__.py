@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from services.crash_points import POINTS
+from tests.campaigns import play_apart, say, say_complaints, show
 from tests.crash.campaign import case_of, play
 from tests.crash.losses import LOSSES
-
-# Starting, dying, restarting and settling take about five seconds; this long means that the case hangs.
-CASE_SECS = 180
 
 
 def main() -> int:
@@ -30,7 +27,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="replay this one case")
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        return replay(arguments.seed)
+        return show(play(case_of(arguments.seed)))
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     seeds = range(arguments.first, arguments.first + arguments.count)
     results = {seed: result for seed, result in known(arguments.results).items() if seed in seeds}
@@ -47,24 +44,17 @@ def main() -> int:
     return 1 if any(result["complaints"] for result in results.values()) else 0
 
 
-def replay(seed: int) -> int:
-    """Play one case here; its result is the last line."""
-    result = play(case_of(seed))
-    say(json.dumps(asdict(result)))
-    return 1 if result.complaints else 0
-
-
 def played(seed: int) -> dict[str, Any]:
     """Play one case in a process of its own."""
-    command = [sys.executable, "-m", "tests.crash", "--seed", str(seed)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CASE_SECS, check=False)
-        result: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        what = done.stderr[-300:] if isinstance(error, ValueError) else f"not over after {CASE_SECS} s"
-        result = {**asdict(case_of(seed)), "reached": False, "orders": 0, "executions": 0, "replaces": 0, "unknown": []}
-        result["complaints"] = [f"the case broke off: {what}"]
-    return result
+    broken_off = {
+        **asdict(case_of(seed)),
+        "reached": False,
+        "orders": 0,
+        "executions": 0,
+        "replaces": 0,
+        "unknown": [],
+    }
+    return play_apart(["-m", "tests.crash", "--seed", str(seed)], broken_off)
 
 
 def known(path: Path) -> dict[int, dict[str, Any]]:
@@ -82,8 +72,7 @@ def tell(result: dict[str, Any]) -> None:
     if result["loss"]:
         extras += f" {result['loss']} of {' and '.join(result['lost'])}{' tripped' * result['tripped']}"
     say(f"{result['seed']:5} {result['point']}:{result['count']}{extras}: {how}, {result['orders']} orders")
-    for text in result["complaints"]:
-        say(f"      {text}")
+    say_complaints(result)
 
 
 def print_table(results: list[dict[str, Any]]) -> None:
@@ -116,12 +105,6 @@ def print_table(results: list[dict[str, Any]]) -> None:
 
 
 COLUMNS = {"killed": 6, "passed": 6, "unknown": 7, "failed": 6}
-
-
-def say(text: str) -> None:
-    """To whoever runs it."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
+from tests.campaigns import play_apart, say, say_complaints, show
 from tests.stops.campaign import STOPS, case_of, play
-
-# A case takes about seven seconds; this long means that it hangs.
-CASE_SECS = 180
 
 
 def main() -> int:
@@ -26,7 +21,7 @@ def main() -> int:
     parser.add_argument("--case", type=int, help="replay the case of this seed")
     arguments = parser.parse_args()
     if arguments.case is not None:
-        return replay(arguments.case)
+        return show(play(case_of(arguments.case)))
     failed, counts = [], Counter[str]()
     with ThreadPoolExecutor(arguments.jobs) as pool:
         for result in pool.map(played, range(arguments.seed, arguments.seed + arguments.count)):
@@ -44,24 +39,10 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def replay(seed: int) -> int:
-    """Play one case here; its result is the last line."""
-    result = play(case_of(seed))
-    say(json.dumps(asdict(result)))
-    return 1 if result.complaints else 0
-
-
 def played(seed: int) -> dict[str, Any]:
     """Play one case in a process of its own."""
-    command = [sys.executable, "-m", "tests.stops", "--case", str(seed)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=CASE_SECS, check=False)
-        result: dict[str, Any] = json.loads(done.stdout.rstrip().rpartition("\n")[2])
-    except (subprocess.TimeoutExpired, ValueError) as error:
-        what = done.stderr[-300:] if isinstance(error, ValueError) else f"not over after {CASE_SECS} s"
-        result = {"seed": seed, "stop": case_of(seed).stop, "troubles": [], "before": 0, "offered": 0}
-        result["complaints"] = [f"the case broke off: {what}"]
-    return result
+    broken_off = {"seed": seed, "stop": case_of(seed).stop, "troubles": [], "before": 0, "offered": 0}
+    return play_apart(["-m", "tests.stops", "--case", str(seed)], broken_off)
 
 
 def tell(result: dict[str, Any]) -> None:
@@ -69,14 +50,7 @@ def tell(result: dict[str, Any]) -> None:
     how = "FAILED" if result["complaints"] else "ok"
     troubles = ", ".join(result["troubles"])
     say(f"{result['seed']:5} {result['stop']:8} {troubles}: {how}, {result['before']} of {result['offered']} placed")
-    for text in result["complaints"]:
-        say(f"      {text}")
-
-
-def say(text: str) -> None:
-    """To whoever runs it."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    say_complaints(result)
 
 
 if __name__ == "__main__":
