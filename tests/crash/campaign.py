@@ -19,10 +19,9 @@ import zmq
 from services.crash_points import POINTS
 from tests.crash import oracle
 from tests.crash.losses import LOSSES, VICTIMS, Copies
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.pipeline import SERVICES, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
-SERVICES = ("paper", "executor", "breaker")
 # Longer than any point takes to be reached under this load; a point that is not reached is told as such.
 REACH_SECS = 8.0
 # Longer than the five seconds without an answer, a reconnect and what is told then.

@@ -27,11 +27,12 @@ from orderfuse.messages import (
 from tests.fuzz.corpus import STRATEGY
 from tests.fuzz.hostile import Hostiles
 from tests.fuzz.mutate import Case, case_of
-from tests.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, HONEST, SERVICES, Oracle, reset_the_fuzzers_circuit
+from tests.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, HONEST, Oracle, reset_the_fuzzers_circuit
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import Peer, connect
-from tests.pipeline.pipeline import Pipeline, running
+from tests.pipeline.pipeline import Pipeline
 from tests.pipeline.raw import RawProgram
+from tests.pipeline.trading import trading
 
 # Messages between two quick looks; those of the last round are printed when something is wrong.
 ROUND = 40
@@ -139,9 +140,7 @@ def attack(
     hostiles: Hostiles | None = None,
 ) -> Result:
     """Send cases to a pipeline of their own, and look."""
-    with running(*SERVICES, **SETTINGS) as pipeline, RawProgram(pipeline.home, HONEST) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(HONEST, **SETTINGS) as (pipeline, program):
         orders = Orders()
         attacker = Attacker(pipeline)
         ending = contextlib.closing(hostiles) if hostiles else contextlib.nullcontext()

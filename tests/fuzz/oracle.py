@@ -13,11 +13,10 @@ from typing import Any
 
 from tests.fuzz.corpus import STRATEGY
 from tests.fuzz.validity import Orders
-from tests.pipeline.pipeline import Pipeline
+from tests.pipeline.pipeline import SERVICES, Pipeline
 from tests.pipeline.raw import RawProgram
 
 HONEST = "honest"
-SERVICES = ("paper", "executor", "breaker")
 # Loading, caches and the pools of the allocator settle in the first seconds; from then on memory is flat.
 # The allowance is what the allocator keeps of a burst (a frame of 4 MB is read before it is refused) ...
 GROWTH_MB = 24.0

@@ -16,11 +16,12 @@ from tests.fuzz import oracle as oracle_module
 from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, health_of, is_somebodys_will, run
 from tests.fuzz.corpus import MARKET, STOCK, STRATEGY, order_message
 from tests.fuzz.mutate import Case, case_of, case_of_text
-from tests.fuzz.oracle import HONEST, SERVICES, Oracle
+from tests.fuzz.oracle import HONEST, Oracle
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import GREETING, connect, frame, ready
 from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
+from tests.pipeline.trading import trading
 
 SHORT_SECS = 10.0
 
@@ -40,9 +41,7 @@ def test_garbage_on_the_public_links_moves_nothing_and_the_honest_strategy_trade
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[tuple[Pipeline, RawProgram, Oracle]]:
-    with running(*SERVICES, **SETTINGS) as pipeline, RawProgram(pipeline.home, HONEST) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(HONEST, **SETTINGS) as (pipeline, program):
         oracle = begin(pipeline, program, Orders())
         oracle.warm()
         yield pipeline, program, oracle

@@ -17,8 +17,9 @@ import pytest
 from tests.examples.programs import source
 from tests.fuzz.campaign import health_of
 from tests.fuzz.hostile import FLOOD, FLOODER, hostile
-from tests.pipeline.pipeline import ROOT, Pipeline, running, wait_until
+from tests.pipeline.pipeline import ROOT, Pipeline, wait_until
 from tests.pipeline.raw import RawProgram
+from tests.pipeline.trading import trading
 
 # A program that is stopped meanwhile has to be long enough without a word for any time limit that a link might have.
 PAUSE_SECS = 4.0
@@ -26,11 +27,9 @@ PAUSE_SECS = 4.0
 MORE_THAN_QUEUES_HOLD = 60_000
 
 
-@pytest.fixture
-def trading() -> Iterator[tuple[Pipeline, RawProgram]]:
-    with running("breaker", "executor", "paper") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+@pytest.fixture(name="trading")
+def an_idle_pipeline() -> Iterator[tuple[Pipeline, RawProgram]]:
+    with trading() as (pipeline, program):
         yield pipeline, program
 
 

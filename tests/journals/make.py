@@ -26,11 +26,10 @@ from orderfuse import __version__
 from services.breaker import journal as breaker_journal
 from services.executor import journal as executor_journal
 from tests.journals.contents import CLIENT_ID, FILES, contents, copied
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.pipeline import SERVICES, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
 FOLDER = Path(__file__).parent
-SERVICES = ("paper", "executor", "breaker")
 # Two lists of positions that agree, half a minute apart, and the baseline before them.
 DRIFT_SECS = 120.0
 

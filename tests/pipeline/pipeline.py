@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
+# What an order passes through. The strategies are programs of the tests.
+SERVICES = ("paper", "executor", "breaker")
 # Any single step of the line takes milliseconds; this long means that it hangs.
 DEADLINE_SECS = 30.0
 

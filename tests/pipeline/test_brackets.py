@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.pipeline import SERVICES, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
-
-SERVICES = ("paper", "executor", "breaker")
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.pipeline import Pipeline, wait_until
 from tests.pipeline.raw import RawProgram
+from tests.pipeline.trading import trading
 
 KILLS = 6
 SECS_BETWEEN = 0.7
@@ -74,9 +75,7 @@ def has_end(events: list[dict[str, Any]]) -> bool:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_whatever_is_killed_no_order_is_placed_twice_and_each_has_an_end(seed: int) -> None:
     draw = random.Random(seed)
-    with running("paper", "executor", "breaker", **PATIENT) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(**PATIENT) as (pipeline, program):
         load = Load(program)
         for _ in range(KILLS):
             load.run(draw.uniform(0.2, SECS_BETWEEN))

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pipeline.pipeline import ROOT, Pipeline, running, wait_until
+from tests.pipeline.pipeline import ROOT, SERVICES, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
-SERVICES = ("paper", "executor", "breaker")
 SHORT_OPEN = {"ORDERFUSE_BREAKER__OPEN_TIMEOUT_SECS": "1"}
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.pipeline import Pipeline, running, wait_until
+from tests.pipeline.pipeline import Pipeline, wait_until
 from tests.pipeline.raw import RawProgram
+from tests.pipeline.trading import trading
 
 GTC = {"action": "BUY", "orderType": "LMT", "totalQuantity": 10, "lmtPrice": 1.0, "tif": "GTC"}
 ENDS = {"cancelled", "rejected", "not_placed"}
@@ -77,9 +78,7 @@ def fill(pipeline: Pipeline, order_id: str, shares: float) -> None:
 
 @pytest.mark.parametrize("loss", [lose, empty])
 def test_orders_at_ib_outlive_the_executors_journal(loss: Any) -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         kept, filled, gone = (program.submit(order=GTC, ttl_ms=60_000) for _ in range(3))
         for order_id in (kept, filled, gone):
             program.wait_event("accepted", order_id)
@@ -104,9 +103,7 @@ def test_orders_at_ib_outlive_the_executors_journal(loss: Any) -> None:
 
 
 def test_an_executor_whose_journal_is_an_old_copy_is_heard() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         first = program.submit(order=GTC, ttl_ms=60_000)
         program.wait_event("accepted", first)
         pipeline.end("executor")
@@ -130,9 +127,7 @@ def test_an_executor_whose_journal_is_an_old_copy_is_heard() -> None:
 
 
 def test_a_resend_of_an_order_that_both_journals_have_forgotten_is_not_placed_again() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         resting = program.submit(order=GTC, ttl_ms=60_000)
         program.wait_event("accepted", resting)
         done = program.submit()
@@ -157,9 +152,7 @@ def test_a_resend_of_an_order_that_both_journals_have_forgotten_is_not_placed_ag
 
 
 def test_a_breaker_without_its_journal_hears_of_open_orders_and_places_no_earlier_one_again() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         resting, partly = (program.submit(order=GTC, ttl_ms=60_000) for _ in range(2))
         for order_id in (resting, partly):
             program.wait_event("accepted", order_id)
@@ -201,9 +194,7 @@ def delete_journal(pipeline: Pipeline) -> None:
 @pytest.mark.parametrize("loss", [damage_log, delete_log, delete_journal])
 @pytest.mark.parametrize("scope", ["system", "strategy:raw"])
 def test_a_trip_that_stood_only_in_a_lost_file_is_not_forgotten(loss: Any, scope: str) -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         program.wait_event("filled", program.submit(), done=True)
         assert program.request("trip", reason="it looks wrong", scope=scope)["fenced"]
         pipeline.kill("breaker")
@@ -223,9 +214,7 @@ def test_a_trip_that_stood_only_in_a_lost_file_is_not_forgotten(loss: Any, scope
 
 
 def test_an_old_copy_of_the_breakers_journal_does_not_forget_a_trip_either() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         pipeline.end("breaker")
         copy = copied(pipeline, "breaker")
         pipeline.start("breaker")
@@ -240,9 +229,7 @@ def test_an_old_copy_of_the_breakers_journal_does_not_forget_a_trip_either() -> 
 
 
 def test_fills_that_nobody_took_are_told_after_eight_days() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         order_id = program.submit(order=GTC, ttl_ms=60_000)
         program.wait_event("accepted", order_id)
         pipeline.kill("breaker")
@@ -261,9 +248,7 @@ def test_fills_that_nobody_took_are_told_after_eight_days() -> None:
 
 
 def test_an_order_that_was_partly_filled_and_that_ib_lists_no_longer_is_unknown() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         with_fill, without = (program.submit(order=GTC, ttl_ms=60_000) for _ in range(2))
         for order_id in (with_fill, without):
             program.wait_event("accepted", order_id)

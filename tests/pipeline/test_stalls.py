@@ -13,10 +13,9 @@ import pytest
 from orderfuse import BreakerUnavailable, OrderClient, Watcher
 from orderfuse.settings import load_settings
 from orderfuse.watch import SILENCE_S, Heard, Silent
-from tests.pipeline.pipeline import DEADLINE_SECS, Pipeline, running, wait_until
+from tests.pipeline.pipeline import DEADLINE_SECS, Pipeline, wait_until
 from tests.pipeline.raw import RawProgram
-
-SERVICES = ("paper", "executor", "breaker")
+from tests.pipeline.trading import trading
 
 
 @contextmanager
@@ -55,9 +54,7 @@ def arrived(pipeline: Pipeline, order_id: str) -> list[dict[str, object]]:
 
 
 def test_an_executor_that_wakes_up_places_nothing_that_waited() -> None:
-    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         with hung_executor(pipeline, program, 4) as ids:
             # The lease (500 ms) is over when the breaker notices the silence.
             program.wait_state(conditions=["executor_silent"])
@@ -69,9 +66,7 @@ def test_an_executor_that_wakes_up_places_nothing_that_waited() -> None:
 
 
 def test_a_trip_while_the_executor_hangs_is_answered_when_its_lease_has_run_out() -> None:
-    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         with hung_executor(pipeline, program, 1) as (order_id,):
             reply = program.request("trip", reason="it hangs")
             assert reply["ok"]
@@ -83,9 +78,7 @@ def test_a_trip_while_the_executor_hangs_is_answered_when_its_lease_has_run_out(
 
 
 def test_a_breaker_that_hangs_stops_its_executor() -> None:
-    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         with stopped(pipeline, "breaker"):
             wait_until(lambda: "breaker is silent" in pipeline.log("executor"), "the executor notices")
             sent = program.submit()
@@ -103,9 +96,7 @@ def test_a_breaker_that_hangs_stops_its_executor() -> None:
 def test_clients_notice_by_the_states_alone_that_a_breaker_hangs_or_is_dead(how: str) -> None:
     contract = {"secType": "STK", "symbol": "AAPL", "exchange": "SMART", "currency": "USD"}
     order = {"action": "BUY", "orderType": "MKT", "totalQuantity": 1}
-    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         settings = load_settings(pipeline.home, environ={})
         with OrderClient("library", settings=settings) as client, Watcher(settings, ("state/",)) as watcher:
             client.submit(contract, order)
@@ -142,9 +133,7 @@ def notice_of(watcher: Watcher, kind: type[Heard | Silent]) -> None:
 
 
 def test_a_gateway_that_hangs_leaves_orders_unknown_and_tells_their_fills_when_it_wakes() -> None:
-    with running(*SERVICES) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         with stopped(pipeline, "paper"):
             began = time.monotonic()
             order_id = program.submit()

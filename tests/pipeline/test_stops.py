@@ -14,6 +14,7 @@ from ib_insync import IB, LimitOrder, Stock
 from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 from tests.pipeline.test_lost_journals import GTC, again, placed, status, system
+from tests.pipeline.trading import trading
 
 CANCEL_SOON = {"ORDERFUSE_EXECUTOR__ON_BREAKER_LOSS": "cancel", "ORDERFUSE_EXECUTOR__ON_BREAKER_LOSS_SECS": "2"}
 STOP_ORDER = {"action": "SELL", "orderType": "STP", "totalQuantity": 10, "auxPrice": 1.0, "tif": "GTC"}
@@ -43,9 +44,7 @@ def answer(program: RawProgram, order_id: str) -> str:
 
 
 def test_while_the_file_is_there_the_executor_places_nothing_and_cancels_leave() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         order_id = working(program)
         # A breaker that stands still sees no file; what it has handed over is on its way to a window that is full.
         done = pipeline.command("paper fault swallow count=8")
@@ -62,9 +61,7 @@ def test_while_the_file_is_there_the_executor_places_nothing_and_cancels_leave()
 
 
 def test_an_order_that_is_handed_over_when_the_file_appears_is_not_placed() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         working(program)
         # The executor stands still with an order in its link: the breaker has passed it, and then the file comes.
         pipeline.signal("executor", signal.SIGSTOP)
@@ -81,9 +78,7 @@ def test_an_order_that_is_handed_over_when_the_file_appears_is_not_placed() -> N
 
 
 def test_a_stop_while_no_breaker_is_there_holds_when_one_starts() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         working(program)
         pipeline.kill("breaker")
         (pipeline.home / "STOP").touch()
@@ -100,9 +95,7 @@ def test_a_stop_while_no_breaker_is_there_holds_when_one_starts() -> None:
 
 
 def test_a_lost_breaker_ends_what_protects_nothing_and_it_is_told_on_its_return() -> None:
-    with running("paper", "executor", "breaker", **CANCEL_SOON) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(**CANCEL_SOON) as (pipeline, program):
         entry, stop = working(program), working(program, order=STOP_ORDER, protect=True)
         pipeline.kill("breaker")
         wait_until(lambda: "no breaker for 2 s" in pipeline.log("executor"), "the executor gives it up")
@@ -122,9 +115,7 @@ def test_a_lost_breaker_ends_what_protects_nothing_and_it_is_told_on_its_return(
 
 
 def test_a_breaker_that_is_back_in_time_loses_no_order() -> None:
-    with running("paper", "executor", "breaker", **CANCEL_SOON) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(**CANCEL_SOON) as (pipeline, program):
         working(program)
         for _ in range(3):
             pipeline.kill("breaker")
@@ -135,9 +126,7 @@ def test_a_breaker_that_is_back_in_time_loses_no_order() -> None:
 
 
 def test_a_breaker_that_says_goodbye_is_not_lost() -> None:
-    with running("paper", "executor", "breaker", **CANCEL_SOON) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(**CANCEL_SOON) as (pipeline, program):
         working(program)
         pipeline.end("breaker")
         wait_until(lambda: "the breaker ends" in pipeline.log("executor"), "the executor has heard it")
@@ -147,9 +136,7 @@ def test_a_breaker_that_says_goodbye_is_not_lost() -> None:
 
 
 def test_a_breaker_that_stands_still_for_too_long_is_lost_and_its_old_lease_places_nothing() -> None:
-    with running("paper", "executor", "breaker", **CANCEL_SOON) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(**CANCEL_SOON) as (pipeline, program):
         order_id = working(program)
         pipeline.signal("breaker", signal.SIGSTOP)
         wait_until(lambda: cancels(pipeline) == 1, "the cancel")
@@ -161,9 +148,7 @@ def test_a_breaker_that_stands_still_for_too_long_is_lost_and_its_old_lease_plac
 
 def test_without_the_setting_a_lost_breaker_cancels_nothing() -> None:
     soon = {"ORDERFUSE_EXECUTOR__ON_BREAKER_LOSS_SECS": "1"}
-    with running("paper", "executor", "breaker", **soon) as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading(**soon) as (pipeline, program):
         working(program)
         pipeline.kill("breaker")
         wait_until(lambda: "the breaker is silent" in pipeline.log("executor"), "the executor notices")
@@ -176,9 +161,7 @@ def test_without_the_setting_a_lost_breaker_cancels_nothing() -> None:
 
 
 def test_a_strategy_that_is_killed_is_cancelled_for_also_by_a_breaker_that_was_killed_too() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         order_id = working(program)
         heartbeat = {"v": 1, "kind": "heartbeat", "strategy_id": "raw", "cancel_after_ms": 1000}
         program.publish({**heartbeat, "sent_ns": time.time_ns()})
@@ -223,9 +206,7 @@ def open_at_the_gateway(pipeline: Pipeline) -> int:
 
 @pytest.mark.parametrize("away", ["executor", "gateway"])
 def test_a_global_cancel_that_could_not_leave_is_owed_and_takes_the_orders_placed_by_hand(away: str) -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         working(program)
         by_hand(pipeline)
         if away == "executor":
@@ -244,9 +225,7 @@ def test_a_global_cancel_that_could_not_leave_is_owed_and_takes_the_orders_place
 
 
 def test_a_global_cancel_whose_executor_is_killed_right_after_it_is_done_all_the_same() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         working(program)
         by_hand(pipeline)
         program.request("trip", reason="x", cancel="all")
@@ -259,9 +238,7 @@ def test_a_global_cancel_whose_executor_is_killed_right_after_it_is_done_all_the
 
 
 def test_a_global_cancel_is_not_sent_again_after_a_reset() -> None:
-    with running("paper", "executor", "breaker") as pipeline, RawProgram(pipeline.home) as program:
-        program.ready()
-        program.wait_trading()
+    with trading() as (pipeline, program):
         pipeline.kill("executor")
         program.request("trip", reason="x", cancel="all")
         assert "not sent again" in program.request("reset", reason="go on")["note"]

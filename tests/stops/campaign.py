@@ -17,10 +17,9 @@ import msgpack
 import zmq
 
 from orderfuse.outcome import NOTHING_ANSWERS
-from tests.pipeline.pipeline import DEADLINE_SECS, Pipeline, running, wait_until
+from tests.pipeline.pipeline import DEADLINE_SECS, SERVICES, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
-SERVICES = ("paper", "executor", "breaker")
 STOPS = ("command", "file", "control")
 TROUBLES = ("kill", "end", "freeze")
 # The trouble falls somewhere into this window, and the stop into the middle of it; a command needs a third of a
