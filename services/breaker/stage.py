@@ -127,7 +127,6 @@ class Stage:
         core.owed = saved.owed
         if core.owed is not None:
             core.owed.go_on(core.now(), core.wall_ns())
-        core.scopes.waits = lambda name: core.queues.head(name) is not None or self.dead_man.is_silent(name)
         self.dead_man.restore(saved.heartbeats)
         self.intake.remembered.restore(saved.remembered_cancels, core.now())
         for scope, snapshot in saved.circuits.items():
@@ -233,8 +232,7 @@ class Stage:
         core.run_due_timers()
         self.executor_desk.poll()
         self.intake.poll()
-        for strategy_id in self.dead_man.fallen_silent():
-            self._end_orders_of(strategy_id)
+        self._see_who_fell_silent()
         self.operator.poll()
         core.conditions.poll(core.now())
         self._follow()
@@ -242,8 +240,23 @@ class Stage:
             self._next_repeat_ns = core.now() + STATE_REPEAT_NS
             self._tell_states(repeat=True)
 
+    def _see_who_fell_silent(self) -> None:
+        """End the orders of strategies that fell silent. Those without any, however many, are one line of the log."""
+        silent = self.dead_man.fallen_silent()
+        if not silent:
+            return
+        core = self.core
+        with_orders = {record.strategy_id for record in (*core.queues, *core.orders.values())}
+        for strategy_id in silent:
+            if strategy_id in with_orders:
+                self._end_orders_of(strategy_id)
+        others = [strategy_id for strategy_id in silent if strategy_id not in with_orders]
+        if others:
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            core.batch.notes.append(f"{others[0]}{more} fell silent without an order")
+
     def _end_orders_of(self, strategy_id: str) -> None:
-        """A strategy has fallen silent: what waits is not sent, what works is cancelled, what protects stays."""
+        """What waits is not sent, what works is cancelled, what protects stays."""
         self.core.batch.notes.append(f"{strategy_id} fell silent: its orders are cancelled, except those that protect")
         self.intake.end_queued(strategy_id, SILENT_REASON)
         self.replacer.refuse_waiting(strategy_id, SILENT_REASON)
@@ -301,8 +314,6 @@ class Stage:
             circuit = core.scopes.find(scope)
             if circuit is not None:
                 core.batch.circuits[scope] = circuit.snapshot()
-        gone = {scope.removeprefix("strategy:") for scope in core.scopes.forgotten} - core.scopes.strategies.keys()
-        self.dead_man.forget(gone)
         core.scopes.touched.clear()
         core.scopes.forgotten.clear()
         batch, core.batch = core.batch, Batch()

@@ -1,6 +1,7 @@
 """What becomes of a strategy's orders when it falls silent."""
 
 from orderfuse.messages import CancelOrder, Heartbeat
+from services.breaker.dead_man import MOST
 from tests.breaker.harness import Executor, Rig, settings_of, trading, wall_ns_of
 
 
@@ -161,7 +162,7 @@ def test_a_cancel_that_cannot_leave_because_ib_is_away_goes_first_when_it_is_bac
     assert cancelled(r) == ["o-1"]
 
 
-def test_the_circuit_of_a_silent_strategy_is_not_forgotten_to_make_room():
+def test_that_a_strategy_fell_silent_is_not_forgotten_where_its_circuit_makes_room():
     r = Rig(settings_of(max_strategies=2))
     r.executor = Executor(r)
     r.executor.join()
@@ -172,3 +173,73 @@ def test_the_circuit_of_a_silent_strategy_is_not_forgotten_to_make_room():
         r.executor.filled(f"x-{number}", f"other-{number}")
     r.submit("o-1", "alpha")
     assert r.last("o-1")["reason"] == "strategy fell silent"
+
+
+def test_strategies_that_fell_silent_take_no_place_from_others():
+    r = Rig(settings_of(max_strategies=2))
+    r.executor = Executor(r)
+    r.executor.join()
+    for number in range(5):
+        heartbeat(r, 1000, f"of-another-day-{number}")
+    r.wait(1.1)
+    r.submit("o-1", "alpha")
+    assert r.kinds("o-1") == ["passed"]
+
+
+def test_a_strategy_with_an_order_at_ib_is_guarded_though_its_circuit_was_forgotten():
+    r = Rig(settings_of(max_strategies=2))
+    r.executor = Executor(r)
+    r.executor.join()
+    r.submit("o-1", "alpha")
+    r.executor.accepted("o-1", "alpha")
+    heartbeat(r, 1000, "alpha")
+    for number in range(5):
+        r.submit(f"x-{number}", f"other-{number}")
+        r.executor.filled(f"x-{number}", f"other-{number}")
+    assert r.circuit("strategy:alpha") is None
+    assert cancelled(r) == []
+    r.wait(1.1)
+    assert cancelled(r) == ["o-1"]
+
+
+def test_made_up_names_push_out_no_strategy_that_trades():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 60_000)
+    for number in range(MOST + 10):
+        heartbeat(r, 1000, f"made-up-{number}")
+    r.submit("o-2")
+    assert r.kinds("o-2") == ["passed"]
+    assert sum(kept is not None for kept in r.history.heartbeats.values()) == MOST
+    again = restarted(r)
+    again.executor.join()
+    again.wait(61)
+    assert cancelled(again) == ["o-1"]
+
+
+def test_how_long_orders_may_outlive_their_strategy_can_be_made_shorter():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 5000)
+    r.wait(0.1)
+    heartbeat(r, 1000)
+    r.wait(1.1)
+    assert cancelled(r) == ["o-1"]
+
+
+def test_many_that_fall_silent_without_an_order_are_one_line_and_one_with_an_order_has_its_own():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, 1000)
+    for number in range(500):
+        heartbeat(r, 1000, f"made-up-{number}")
+    r.clock.advance(ns=1_001_000_000)
+    r.stage.poll()
+    notes = [note for note in r.flush().notes if "fell silent" in note]
+    assert notes == [
+        "alpha fell silent: its orders are cancelled, except those that protect",
+        "made-up-0 and 499 more fell silent without an order",
+    ]
