@@ -51,6 +51,7 @@ class Door:
         self.socket.monitor(f"inproc://{link}.monitor", _EVENTS)
         self.monitor.connect(f"inproc://{link}.monitor")
         self._listening: dict[str, int] = {}
+        links.make_folder(settings, link)
         self.listener = links.listen(settings, link, backlog=BACKLOG)
         self._said_at = -SAY_AGAIN_SECS
         self._recounted_at = 0.0

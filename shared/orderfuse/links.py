@@ -120,6 +120,7 @@ def bind(context: zmq.Context[Any], settings: Settings, link: LinkName) -> zmq.S
     """
     end = open_end(context, link)
     try:
+        make_folder(settings, link)
         hand_over(end, listen(settings, link, backlog=100))
     except BaseException:
         end.close()
@@ -132,8 +133,21 @@ def open_end(context: zmq.Context[Any], link: LinkName) -> zmq.Socket[bytes]:
     return _open(context, TOPOLOGY[link].breaker)
 
 
+def make_folder(settings: Settings, link: LinkName) -> None:
+    """Make the folder in which `link` is. At the start only: a home that is gone stays gone, or it would be a new one.
+
+    Raises:
+        SettingsError: it cannot be made.
+    """
+    address = endpoint(settings, link)
+    try:
+        Path(address.removeprefix("ipc://")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_be_bound(link, address, error) from error
+
+
 def listen(settings: Settings, link: LinkName, *, backlog: int, avoid: Container[str] = ()) -> Listener:
-    """Put a new listening socket in the place of `link`, for its owner alone.
+    """Put a new listening socket in the place of `link`, for its owner alone. The folder must be there.
 
     Whoever waits in the one that was there stays there; nobody new gets into it.
 
@@ -151,7 +165,6 @@ def listen(settings: Settings, link: LinkName, *, backlog: int, avoid: Container
     listener = socket.socket(socket.AF_UNIX)
     try:
         listener.setblocking(False)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = _bind_beside(listener, path, avoid)
         # Outside of the home the folder may be anybody's, and the umask open: then the socket is the guard. Nobody
         # can connect before it listens.
@@ -160,11 +173,15 @@ def listen(settings: Settings, link: LinkName, *, backlog: int, avoid: Container
         _move(made, path)
     except OSError as error:
         listener.close()
-        raise SettingsError(
-            f"links.{link} is {address!r} and cannot be bound: {why(error)}. Move away what stands in its place, "
-            f"or set {variable_name('links', link)} or {HOME_VARIABLE} to where you can write."
-        ) from error
+        raise _cannot_be_bound(link, address, error) from error
     return listener
+
+
+def _cannot_be_bound(link: LinkName, address: str, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"links.{link} is {address!r} and cannot be bound: {why(error)}. Move away what stands in its place, "
+        f"or set {variable_name('links', link)} or {HOME_VARIABLE} to where you can write."
+    )
 
 
 def _bind_beside(listener: Listener, path: Path, avoid: Container[str]) -> Path:

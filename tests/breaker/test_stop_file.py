@@ -1,6 +1,7 @@
 """The file STOP trips the system, whoever made it, and a reset has to remove it first."""
 
 import shutil
+import socket
 import time
 
 import pytest
@@ -219,6 +220,12 @@ def test_a_home_that_is_gone_stops_and_cannot_be_reset(home):
         state = opened(peer)
         assert state["latched"]
         assert "cannot be looked at" in state["reason"]
+        # Whoever still comes in must not have the breaker make a home without a STOP, which would be another one.
+        with socket.socket(socket.AF_UNIX) as newcomer:
+            newcomer.settimeout(30)
+            newcomer.connect(str(moved / "links" / "control"))
+            assert newcomer.recv(1) == b"", "nobody can be let in"
+        assert not home.path.exists()
         assert peer.ask("reset", reason="go")["code"] == "not_allowed"
     finally:
         moved.rename(home.path)
