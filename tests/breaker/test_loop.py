@@ -376,7 +376,7 @@ def test_with_a_full_disk_a_trip_works_says_so_and_is_saved_later(home):
     home.serve()
     after = home.peer()
     (system,) = [c for c in after.status()["circuits"] if c["scope"] == "system"]
-    assert (system["latched"], system["conditions"]) == (True, ["executor_silent", "broker_disconnected"])
+    assert system["latched"]
     told = [(e["order_id"], e["kind"]) for e in after.ask("events", topic="order/raw/")["events"]]
     assert told[2:] == [("o-1", "passed"), ("o-1", "not_placed"), ("o-2", "blocked")]
 
