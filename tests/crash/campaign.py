@@ -132,6 +132,8 @@ class Load:
         self.looked_up: list[dict[str, Any]] = []
         # Since when and until when (wall clock) nobody can say any more what the breaker told.
         self.forgotten_ns: list[tuple[int, int]] = []
+        # When the process that dies was alive last.
+        self.alive_ns = 0
         self.replaces: dict[str, oracle.Replace] = {}
         self._undecided: dict[str, dict[str, Any]] = {}
         self._uncancelled: dict[str, str] = {}
@@ -256,6 +258,7 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
         load.hear(0.2)
     if "breaker" in pipeline.processes:
         load.look_up()
+    talked = {"breaker", "executor"} <= set(pipeline.processes)
     if name in pipeline.processes:
         pipeline.kill(name)
     copies.strike(case.loss, name)
@@ -263,6 +266,9 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
         # What it told last may still be on its way.
         died_ns = time.time_ns()
         since_ns = copies.taken_ns if case.loss == "older" else died_ns
+        if not talked:
+            # Nobody told the executor what was taken since.
+            since_ns = min(since_ns, load.alive_ns)
         load.forgotten_ns.append((since_ns - int(TAKEN_SECS * 1e9), died_ns))
     written = len(pipeline.at_the_wire("placeOrder"))
     _start_missing(pipeline, program)
@@ -319,6 +325,7 @@ def _until_it_dies(case: Case, pipeline: Pipeline, load: Load, copies: Copies, *
     deadline = time.monotonic() + REACH_SECS
     process = pipeline.processes[case.dies]
     while process.poll() is None and time.monotonic() < deadline:
+        load.alive_ns = time.time_ns()
         load.step()
         copy_at_step -= 1
         if not copy_at_step and case.loss:
