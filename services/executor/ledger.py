@@ -93,8 +93,6 @@ class Ledger:
             self._remember(record)
             if not record.accepted:
                 self._doubts[record.order_id] = _LONG_AGO
-            if record.change:
-                self._changing.add(record.order_id)
             if not record.answered:
                 self._unanswered[record.order_id] = _LONG_AGO
 
@@ -571,6 +569,8 @@ class Ledger:
             self._by_ib_id[record.ib_order_id] = record.order_id
         if record.perm_id:
             self._by_perm[record.perm_id] = record.order_id
+        if record.change:
+            self._changing.add(record.order_id)
         for execution in self._history.find_executions(record.order_id):
             story.restore(execution)
             self._by_exec[split_exec_id(execution.exec_id)[0]] = record.order_id

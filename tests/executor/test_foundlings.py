@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from orderfuse.messages import ADOPTED, Accepted, Adopted, Cancelled, Expect, ExpectedChange, Filled, Unknown
+from orderfuse.messages import (
+    ADOPTED,
+    Accepted,
+    Adopted,
+    Cancelled,
+    Expect,
+    ExpectedChange,
+    Filled,
+    Replaced,
+    ReplaceFailed,
+    Unknown,
+)
 from services.executor.foundlings import Foundlings, expected
 from services.executor.records import Change, OrderRecord
 from services.gateway.reports import CompletedOrderReport, ExecutionReport, OpenOrderReport, StatusReport
@@ -132,6 +143,13 @@ def test_an_order_that_works_is_told_with_what_was_filled_before_and_can_be_canc
     assert bench.ledger.totals("f-1")[0] == 4
     bench._keep(bench.ledger.on_cancel_asked("f-1", "r-1"))
     assert [record.ib_order_id for record in bench.ledger.cancels_to_send()] == [41]
+
+
+def test_a_change_that_ib_does_not_show_is_still_to_be_answered() -> None:
+    bench = Finder(accepted=True, revision=2, change=Change("r-1", 2, {"lmtPrice": 9.6}))
+    bench.lists(open_order())
+    assert not any(isinstance(fact, Replaced | ReplaceFailed) for fact, _ in bench.told)
+    assert list(bench.ledger.changes()) == ["f-1"]
 
 
 def test_a_cancel_of_an_order_whose_number_is_not_known_yet_waits_for_it() -> None:
