@@ -69,6 +69,24 @@ def adopt(core: Core, fact: OrderEvent, journal_id: str) -> OrderRecord | None:
     return record
 
 
+def identify(record: OrderRecord, fact: Adopted) -> None:
+    """What the order is at IB, and the change of it that is under way there, if this breaker knows of none."""
+    record.ib_order_id, record.perm_id = fact.ib_order_id, fact.perm_id
+    change = fact.change
+    if change is None or record.change is not None or change.revision <= record.revision:
+        return
+    record.revision = change.revision
+    record.change = Change(
+        order_id=f"{record.order_id}~{change.revision}",
+        strategy_id=record.strategy_id,
+        request_id=change.request_id,
+        revision=change.revision,
+        order={**record.order, **change.terms},
+        # It went through the circuits of a breaker that is gone.
+        counts=False,
+    )
+
+
 def _seen_order(fact: OrderEvent) -> dict[str, Any]:
     """What a fact shows of the order."""
     match fact:

@@ -328,7 +328,7 @@ class ExecutorDesk:
             record.state = "out"
         match fact:
             case Adopted():
-                record.ib_order_id, record.perm_id = fact.ib_order_id, fact.perm_id
+                adoption.identify(record, fact)
             case Expired() | Invalid() | NotPlaced():
                 self._not_sent(record, fact, outcome)
             case Unknown():

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import structs
 
-from orderfuse.messages import Adopted, CancelFailed, Fact, NotPlaced, Rejected, Tripped, Written
+from orderfuse.messages import Adopted, CancelFailed, ExpectedChange, Fact, NotPlaced, Rejected, Tripped, Written
 from services.executor.foundlings import Foundling
 from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
@@ -139,6 +139,7 @@ class Ledger:
                 status=story.record.status if story.record.accepted else "",
                 filled=story.filled,
                 doubtful=story.doubtful or not story.record.accepted,
+                change=_told_change(story.record.change),
             )
             for story in self._stories.values()
             if not (story.record.ended or story.record.adopting)
@@ -649,6 +650,12 @@ def _tell_story(
             story.on_execution(report, now, effects)
         case CompletedOrderReport():
             story.on_completed(report, now, effects)
+
+
+def _told_change(change: Change | None) -> ExpectedChange | None:
+    if change is None:
+        return None
+    return ExpectedChange(request_id=change.request_id, revision=change.revision, terms=dict(change.terms))
 
 
 def _ids(record: OrderRecord) -> dict[str, Any]:

@@ -838,7 +838,8 @@ class Adopted(OrderEvent, frozen=True, kw_only=True, tag="adopted"):
     """IB has this order of ours, and the executor's journal did not know it. Not published: what it is for IB.
 
     Or the breaker did not. `contract` and `order`: as far as is known, with IB's field names. `status`: IB's own, and
-    what is `filled`, where nothing further is told of it now; `doubtful`: nobody knows whether IB has it.
+    what is `filled`, where nothing further is told of it now; `doubtful`: nobody knows whether IB has it. `change`: the
+    one that is under way, which the breaker has forgotten with the order.
     """
 
     ib_order_id: int
@@ -848,6 +849,7 @@ class Adopted(OrderEvent, frozen=True, kw_only=True, tag="adopted"):
     status: str = ""
     filled: float = 0.0
     doubtful: bool = False
+    change: ExpectedChange | None = None
 
 
 class AllCancelled(Message, frozen=True, kw_only=True, tag="all_cancelled"):

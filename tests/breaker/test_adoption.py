@@ -7,7 +7,9 @@ from orderfuse.messages import (
     CancelOrder,
     Commission,
     Expect,
+    ExpectedChange,
     Filled,
+    Replaced,
     Tripped,
     Unknown,
     Welcome,
@@ -63,6 +65,18 @@ def test_a_replace_that_may_have_been_done_is_told_with_what_can_be_seen_of_it()
     (told,) = r.sent(Expect)
     assert (told.change.request_id, told.change.revision) == ("r-1", 2)
     assert told.change.terms == {"totalQuantity": 100, "lmtPrice": 11.0}
+
+
+def test_a_change_of_an_order_that_was_forgotten_is_known_when_the_executors_journal_is_lost_too():
+    r = trading()
+    change = ExpectedChange(request_id="r-1", revision=2, terms={"lmtPrice": 11.0})
+    r.executor.tell(adopted("o-9", strategy_id="alpha", status="Submitted", change=change))
+    joined_anew(r)
+    (told,) = r.sent(Expect)
+    assert (told.change.request_id, told.change.revision, told.change.terms["lmtPrice"]) == ("r-1", 2, 11.0)
+    r.executor.tell(Replaced(order_id="o-9", strategy_id="alpha", request_id="r-1"), "success")
+    assert r.last("o-9")["kind"] == "replaced"
+    assert r.stage.core.orders["o-9"].order["lmtPrice"] == 11.0
 
 
 def test_what_the_new_executor_finds_is_told_to_the_strategy_that_placed_it():
