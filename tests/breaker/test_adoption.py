@@ -285,6 +285,14 @@ def test_what_an_earlier_breaker_has_taken_is_known_again_and_told_as_a_repeat()
     assert r.kinds("o-1").count("filled") == 2, "another journal tells it no second time"
 
 
+def test_how_an_order_stood_then_is_a_repeat_too():
+    r = lost_after(adopted("o-1", strategy_id="alpha", status="Submitted"), accepted("o-2"), taken=1)
+    for seq in (1, 2):
+        r.executor.send(seq)
+    told = [(e["order_id"], e["kind"], e.get("again", False)) for e in r.events]
+    assert told == [("o-1", "accepted", True), ("o-2", "accepted", False)]
+
+
 def test_that_goes_on_over_a_restart_in_the_middle_of_it():
     r = lost_after(accepted("o-1"), filled("o-1"), taken=2)
     r.executor.send(1)
