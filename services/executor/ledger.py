@@ -138,11 +138,12 @@ class Ledger:
                 order={"totalQuantity": story.record.quantity},
                 status=story.record.status if story.record.accepted else "",
                 filled=story.filled,
-                doubtful=story.doubtful or not story.record.accepted,
+                # One that is still looked for at IB, too: whoever lost it once must not lose it again.
+                doubtful=story.doubtful or story.record.adopting or not story.record.accepted,
                 change=_told_change(story.record.change),
             )
             for story in self._stories.values()
-            if not (story.record.ended or story.record.adopting)
+            if not story.record.ended
         ]
 
     def told_again(self, order_id: str) -> list[Fact]:

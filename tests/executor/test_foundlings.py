@@ -145,6 +145,17 @@ def test_an_order_that_works_is_told_with_what_was_filled_before_and_can_be_canc
     assert [record.ib_order_id for record in bench.ledger.cancels_to_send()] == [41]
 
 
+def test_an_order_that_is_still_looked_for_is_told_to_a_breaker_that_knows_nothing() -> None:
+    bench = Finder(accepted=True)
+
+    def doubtful() -> bool:
+        return next(told.doubtful for told in bench.ledger.told_open() if told.order_id == "f-1")
+
+    assert doubtful(), "nobody knows yet whether it works"
+    bench.lists(open_order())
+    assert not doubtful()
+
+
 def test_a_change_that_ib_does_not_show_is_still_to_be_answered() -> None:
     bench = Finder(accepted=True, revision=2, change=Change("r-1", 2, {"lmtPrice": 9.6}))
     bench.lists(open_order())
