@@ -404,14 +404,15 @@ def _told(load: Load) -> oracle.Events:
     told = [*found.values(), *(event for what, event in repeats.items() if what not in first)]
     events: oracle.Events = {}
     to_strategy = {_what(event) for event in told if event["strategy_id"] != "adopted"}
-    forgotten: set[tuple[Any, ...]] = set()
+    forgotten: dict[tuple[Any, ...], dict[str, Any]] = {}
     for event in sorted(told, key=lambda event: (event["at_ns"], event["seq"])):
-        if _what(event) in forgotten and (event.get("exec_id") or event.get("request_id")):
-            continue
         if event["strategy_id"] == "adopted" and _what(event) in to_strategy:
             continue
+        if _what(event) in forgotten and (event.get("exec_id") or event.get("request_id")):
+            # The later one counts: an order that is told anew from its beginning has its end behind that again.
+            events[event["order_id"]].remove(forgotten.pop(_what(event)))
         if any(since <= event["at_ns"] <= until for since, until in load.forgotten_ns):
-            forgotten.add(_what(event))
+            forgotten[_what(event)] = event
         events.setdefault(event["order_id"], []).append(event)
     return events
 
