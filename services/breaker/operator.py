@@ -20,6 +20,7 @@ from orderfuse.messages import (
     StatusRequest,
     TripRequest,
 )
+from orderfuse.stopfile import DEFAULT_REASON
 from services.breaker import settlement
 from services.breaker.batch import HandDecision, Reply
 from services.breaker.bulletin import state_of
@@ -122,7 +123,11 @@ class Operator:
         core = self.core
         core.batch.decisions.append(HandDecision("stop", SYSTEM, reason, who))
         core.batch.sync = True
-        if core.scopes.system.get_state()["latched"]:
+        state = core.scopes.system.get_state()
+        if state["latched"]:
+            if state["reason"] == DEFAULT_REASON:
+                # A file appears empty, and its first line a moment later.
+                core.scopes.trip(SYSTEM, reason, latch=True)
             return
         core.scopes.trip(SYSTEM, reason, latch=True)
         # `orderfuse trip` makes the file first, and says a moment later what is to be cancelled.

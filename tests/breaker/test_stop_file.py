@@ -67,6 +67,14 @@ def test_who_has_latched_it_before_keeps_the_word():
     assert [made.op for made in r.history.decisions] == ["trip", "stop"]
 
 
+def test_a_file_that_was_empty_at_first_gets_its_reason_when_it_has_one():
+    r = trading()
+    for reason in ("the file STOP", "fills look wrong", "and another word"):
+        r.stage.on_stop(reason, "ann")
+        r.flush()
+    assert (r.state()["latched"], r.state()["reason"]) == (True, "fills look wrong")
+
+
 def test_working_orders_are_treated_as_at_any_trip():
     r = trading(on_trip="cancel")
     r.submit("o-1")
@@ -122,7 +130,7 @@ def test_its_first_line_is_the_reason(home):
     home.serve()
     peer, stop = home.peer(), home.path / "STOP"
     stop.write_text("fills look wrong\nsecond line\n")
-    assert opened(peer)["reason"] == "fills look wrong"
+    peer.until(lambda e: e["kind"] == "state" and e["scope"] == "system" and e["reason"] == "fills look wrong")
 
 
 def test_a_breaker_that_starts_finds_it(home):
