@@ -19,8 +19,8 @@ SOURCES = sorted([*LIBRARY.rglob("*.py"), *SERVICES.rglob("*.py")])
 PURE_NAMES = {
     "services/breaker": {
         "adoption.py", "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "dead_man.py",
-        "dispatcher.py", "executor_desk.py", "executor_link.py", "intake.py", "operator.py", "orders.py", "owed.py",
-        "remembered.py", "replacing.py", "scopes.py", "seats.py", "settlement.py", "stage.py",
+        "dispatcher.py", "executor_desk.py", "executor_link.py", "intake.py", "lookups.py", "operator.py",
+        "orders.py", "owed.py", "remembered.py", "replacing.py", "scopes.py", "seats.py", "settlement.py", "stage.py",
     },
     "services/executor": {
         "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py", "outcomes.py", "records.py", "session.py",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,8 +38,9 @@ from services.breaker import descriptors
 from services.breaker.batch import Batch
 from services.breaker.doors import Doors
 from services.breaker.journal import Journal, JournalError
+from services.breaker.lookups import Lookup, Lookups
 from services.breaker.narrator import Narrator
-from services.breaker.queries import answer_events, answer_orders
+from services.breaker.queries import Pieces, answer_events, answer_orders
 from services.breaker.replacing import must_arrive
 from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Stage
@@ -51,8 +51,9 @@ TICK_MS = 20
 # A trip waits for at most one turn's orders: 64 take a few milliseconds.
 MAX_ORDERS_PER_TURN = 64
 MAX_CONTROL_PER_TURN = 64
-# A page of the journal takes some 10 ms. An executor that hears nothing for 500 ms stops, whoever asks for pages.
-MAX_CONTROL_SECS_PER_TURN = 0.05
+MAX_CONTROL_SECS_PER_TURN = 0.003
+# A page of the journal takes some 20 ms in all. Who reads pages waits longer, and nobody else.
+MAX_LOOKUP_SECS_PER_TURN = 0.002
 MAX_REPORTS_PER_TURN = 256
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
@@ -87,6 +88,7 @@ class BreakerLoop:
             version=__version__,
         )
         self._narrator = Narrator()
+        self._lookups = Lookups()
         self._stop_file = StopFile(settings.home)
         # The file STOP as it was when the stage heard of it last.
         self._stop: Stop | None = None
@@ -118,7 +120,7 @@ class BreakerLoop:
         self._look_for_stop()
         self._flush()
         while not should_stop():
-            poller.poll(0 if self._stage.has_more_to_do() else TICK_MS)
+            poller.poll(0 if self._stage.has_more_to_do() or self._lookups else TICK_MS)
             self._turn()
         self._say_goodbye()
 
@@ -141,8 +143,9 @@ class BreakerLoop:
 
     def _turn(self) -> None:
         self._look_for_stop()
-        self._drain(self._control, MAX_CONTROL_PER_TURN, self._on_control, MAX_CONTROL_SECS_PER_TURN)
+        self._drain_control()
         self._flush()
+        self._go_on_looking_up()
         self._drain(self._dispatch, MAX_REPORTS_PER_TURN, self._on_dispatch)
         self._drain(self._feedback, MAX_REPORTS_PER_TURN, self._on_feedback)
         self._drain(self._orders, MAX_ORDERS_PER_TURN, self._on_orders)
@@ -157,19 +160,25 @@ class BreakerLoop:
             )
         self._flush()
 
+    def _drain_control(self) -> None:
+        deadline = time.monotonic() + MAX_CONTROL_SECS_PER_TURN
+        for _ in range(MAX_CONTROL_PER_TURN):
+            try:
+                frames = self._control.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self._on_control([frame.bytes for frame in frames], sender_of(frames[-1]))
+            if time.monotonic() >= deadline:
+                return
+
     @staticmethod
-    def _drain(
-        socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None], secs: float = math.inf
-    ) -> None:
-        deadline = time.monotonic() + secs
+    def _drain(socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None]) -> None:
         for _ in range(most):
             try:
                 frames = socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             handle(frames)
-            if time.monotonic() >= deadline:
-                return
 
     def _look_for_stop(self) -> None:
         """The file STOP trips when it appears, and when it says something else; that it has gone ends nothing."""
@@ -231,7 +240,7 @@ class BreakerLoop:
             self._narrator.nonsense(link, error)
             return None
 
-    def _on_control(self, frames: list[bytes]) -> None:
+    def _on_control(self, frames: list[bytes], sender: str) -> None:
         *envelope, payload = frames
         if len(envelope) > MAX_ENVELOPE_FRAMES:
             self._drop("extra_frames")
@@ -250,9 +259,9 @@ class BreakerLoop:
             self._drop(error.cause)
             self._answer(envelope, _no(_id_of(error.fields), "bad_request", error.reason))
             return
-        self._dispatch_request(envelope, request)
+        self._dispatch_request(envelope, request, sender or envelope[0].hex())
 
-    def _dispatch_request(self, envelope: list[bytes], request: Any) -> None:
+    def _dispatch_request(self, envelope: list[bytes], request: Any, sender: str) -> None:
         if isinstance(request, ResetRequest) and request.scope == SYSTEM and not self._stage.refuses_reset(request):
             obstacle = self._lift_stop()
             if obstacle:
@@ -261,14 +270,11 @@ class BreakerLoop:
         if not isinstance(request, OrdersRequest | EventsRequest):
             self._stage.on_request(envelope, request)
             return
-        # What this turn has decided so far must be in the journal before it is read.
-        self._flush()
-        try:
-            found = self._look_up(request)
-        except JournalError as error:
-            self._answer(envelope, _no(request.id, "internal", str(error)))
+        refusal = self._lookups.refusal(sender)
+        if refusal:
+            self._answer(envelope, _no(request.id, "not_allowed", refusal))
         else:
-            self._answer(envelope, {"id": request.id, "ok": True, **found})
+            self._lookups.add(sender, Lookup(envelope, self._look_up(request)))
 
     def _lift_stop(self) -> str:
         """Remove the file STOP, or say why it cannot be: while it is there, a reset would let nothing pass."""
@@ -279,10 +285,21 @@ class BreakerLoop:
         self._stop = self._stop_file.look()
         return f"nothing was reset: {self._stop.reason}" if self._stop is not None else ""
 
-    def _look_up(self, request: OrdersRequest | EventsRequest) -> dict[str, Any]:
-        if isinstance(request, OrdersRequest):
-            return answer_orders(request, self._journal, self._stage.core.queues)
-        return answer_events(request, self._journal)
+    def _look_up(self, request: OrdersRequest | EventsRequest) -> Pieces:
+        """A page of the journal, row by row. It is not read before what was decided until now has been saved."""
+        try:
+            if isinstance(request, OrdersRequest):
+                found = yield from answer_orders(request, self._journal, self._stage.core.queues)
+            else:
+                found = yield from answer_events(request, self._journal)
+        except JournalError as error:
+            return _no(request.id, "internal", str(error))
+        return {"id": request.id, "ok": True, **found}
+
+    def _go_on_looking_up(self) -> None:
+        deadline = time.monotonic() + MAX_LOOKUP_SECS_PER_TURN
+        for envelope, reply in self._lookups.step(lambda: time.monotonic() >= deadline):
+            self._answer(envelope, reply)
 
     # -- out -----------------------------------------------------------------------------------------------
 
@@ -372,6 +389,16 @@ class BreakerLoop:
     def _drop(self, cause: str, count: int = 1) -> None:
         if count:
             self._dropped[cause] = self._dropped.get(cause, 0) + count
+
+
+def sender_of(frame: zmq.Frame) -> str:
+    """The process that has sent this, where the system tells: on ipc ZeroMQ has it as localhost:uid:gid:pid (Linux)."""
+    try:
+        address = str(frame.get("Peer-Address"))
+    except zmq.ZMQError:
+        return ""
+    pid = address.rpartition(":")[2]
+    return f"pid {pid}" if pid.isdigit() and pid != "0" else ""
 
 
 def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:

@@ -1,8 +1,11 @@
-"""Answers to `orders` and `events` on `control`, cut to a size that every client accepts."""
+"""Answers to `orders` and `events` on `control`, cut to a size that every client accepts.
+
+Each is put together row by row: whoever asks for large ones must not keep an order or a trip waiting.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import chain
 from typing import Any
 
@@ -17,7 +20,11 @@ MAX_REPLY_BYTES = 256 * 1024
 QUEUED_FROM = 2**62
 
 
-def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> dict[str, Any]:
+# Goes on at each step with the next row; its value is the answer.
+Pieces = Generator[None, None, dict[str, Any]]
+
+
+def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> Pieces:
     """The orders that fit the request. Those that still wait here are in memory only; they come last."""
     waiting = (
         (QUEUED_FROM + record.queue_number, record)
@@ -31,14 +38,14 @@ def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> d
         strategy_id=request.strategy_id, order_id=request.order_id, state=request.state, after=request.after
     )
     rows = ((number, _order_fields(record)) for number, record in chain(journaled, waiting))
-    return _page("orders", rows, request.limit)
+    return (yield from _page("orders", rows, request.limit))
 
 
-def answer_events(request: EventsRequest, journal: Journal) -> dict[str, Any]:
+def answer_events(request: EventsRequest, journal: Journal) -> Pieces:
     """The journaled events behind `after_seq` (or behind `after`, from an earlier reply)."""
     behind = request.after_seq if request.after is None else request.after
     rows = ((fields["seq"], fields) for fields in journal.events(request.topic, behind))
-    return _page("events", rows, request.limit)
+    return (yield from _page("events", rows, request.limit))
 
 
 def _order_fields(record: OrderRecord) -> dict[str, Any]:
@@ -53,7 +60,7 @@ def _order_fields(record: OrderRecord) -> dict[str, Any]:
     }
 
 
-def _page(name: str, rows: Iterator[tuple[int, dict[str, Any]]], limit: int) -> dict[str, Any]:
+def _page(name: str, rows: Iterator[tuple[int, dict[str, Any]]], limit: int) -> Pieces:
     """As many rows as fit; `more` and `next` say where to go on."""
     page: list[dict[str, Any]] = []
     size, last = 0, 0
@@ -63,4 +70,5 @@ def _page(name: str, rows: Iterator[tuple[int, dict[str, Any]]], limit: int) -> 
             return {name: page, "more": True, "next": last}
         page.append(fields)
         last = number
+        yield
     return {name: page, "more": False}

@@ -138,6 +138,15 @@ class MemoryHistory:
         )
 
 
+def complete(pieces):
+    """An answer that is put together row by row, whole."""
+    while True:
+        try:
+            next(pieces)
+        except StopIteration as done:
+            return done.value
+
+
 def settings_of(home="/nowhere", *, window=8, allow=(), circuit=None, **breaker):
     """Settings as the breaker process would have read them."""
     return Settings(

@@ -20,6 +20,7 @@ from tests.breaker.harness import (
     SECOND,
     Executor,
     Rig,
+    complete,
     open_by_rejections,
     settings_of,
     wall_ns_of,
@@ -711,7 +712,7 @@ def test_orders_are_listed_page_by_page_each_once_waiting_ones_last(make):
         r.submit(f"o-{number}", ("alpha", "beta")[number % 2])
     found, after, pages = [], 0, 0
     while True:
-        page = answer_orders(orders_request(after=after, limit=2), r.history, r.stage.core.queues)
+        page = complete(answer_orders(orders_request(after=after, limit=2), r.history, r.stage.core.queues))
         found += [(order["order_id"], order["state"]) for order in page["orders"]]
         pages += 1
         assert pages < 20
@@ -729,7 +730,8 @@ def test_orders_can_be_asked_by_strategy_id_and_state(make):
 
     def ask(**fields):
         return [
-            o["order_id"] for o in answer_orders(orders_request(**fields), r.history, r.stage.core.queues)["orders"]
+            o["order_id"]
+            for o in complete(answer_orders(orders_request(**fields), r.history, r.stage.core.queues))["orders"]
         ]
 
     assert ask(strategy_id="beta") == ["o-1", "o-3"]
@@ -745,15 +747,15 @@ def test_events_are_listed_behind_a_number_and_cut_to_256_kib(make):
     r.submit("o-1")
     r.executor.accepted("o-1")
     r.executor.filled("o-1")
-    first = answer_events(events_request(topic="order/alpha/"), r.history)["events"][0]["seq"]
-    page = answer_events(events_request(topic="order/alpha/", after_seq=first), r.history)
+    first = complete(answer_events(events_request(topic="order/alpha/"), r.history))["events"][0]["seq"]
+    page = complete(answer_events(events_request(topic="order/alpha/", after_seq=first), r.history))
     told = [(fields["seq"], fields["kind"]) for fields in page["events"]]
     assert told == [(first + 1, "accepted"), (first + 2, "filled")]
     big = [Publication("order/big/", {"seq": n, "at_ns": 2**62, "text": "x" * 3000}, n) for n in range(1, 301)]
     r.history.save(Batch(publications=big))
     got, after = [], None
     while True:
-        page = answer_events(events_request(topic="order/big/", after=after), r.history)
+        page = complete(answer_events(events_request(topic="order/big/", after=after), r.history))
         assert len(msgspec.json.encode(page)) < 257 * 1024
         got += [fields["seq"] for fields in page["events"]]
         if not page["more"]:

@@ -1,0 +1,56 @@
+"""Long answers that are being put together, a little in each turn and for each program in turn. Pure."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+# Each may have 256 KiB by its end. Who wants a page after the other needs one; a program of several threads a few.
+MOST_OF_ONE = 8
+MOST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """An answer that is under way. `token`: the requester's envelope. `pieces`: each step does a little of it."""
+
+    token: Any
+    pieces: Generator[None, None, dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Lookups:
+    """What is under way, by the program that has asked."""
+
+    _of: OrderedDict[str, deque[Lookup]] = field(default_factory=OrderedDict)
+
+    def refusal(self, sender: str) -> str:
+        """Why this program may not ask for one more now; empty if it may."""
+        own = len(self._of.get(sender, ()))
+        if own >= MOST_OF_ONE:
+            return f"{own} long answers to this program are under way already: wait for one of them"
+        if len(self) >= MOST:
+            return f"{MOST} long answers are under way already: ask again in a moment"
+        return ""
+
+    def add(self, sender: str, lookup: Lookup) -> None:
+        """Begin one."""
+        self._of.setdefault(sender, deque()).append(lookup)
+
+    def step(self, is_over: Callable[[], bool]) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Go on, a row for each program in turn, until it is over; yields what is complete, with its token."""
+        while self._of and not is_over():
+            sender, waiting = self._of.popitem(last=False)
+            lookup = waiting[0]
+            try:
+                next(lookup.pieces)
+            except StopIteration as complete:
+                waiting.popleft()
+                yield lookup.token, complete.value
+            if waiting:
+                self._of[sender] = waiting
+
+    def __len__(self) -> int:
+        return sum(len(waiting) for waiting in self._of.values())
