@@ -26,19 +26,24 @@ Pieces = Generator[None, None, dict[str, Any]]
 
 def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> Pieces:
     """The orders that fit the request. Those that still wait here are in memory only; they come last."""
-    waiting = (
-        (QUEUED_FROM + record.queue_number, record)
-        for record in sorted(queues, key=lambda record: record.queue_number)
-        if QUEUED_FROM + record.queue_number > request.after
-        and request.state in (None, "queued")
-        and request.strategy_id in (None, record.strategy_id)
-        and request.order_id in (None, record.order_id)
-    )
     journaled = journal.orders(
         strategy_id=request.strategy_id, order_id=request.order_id, state=request.state, after=request.after
     )
-    rows = ((number, _order_fields(record)) for number, record in chain(journaled, waiting))
+    rows = ((number, _order_fields(record)) for number, record in chain(journaled, _waiting(request, queues)))
     return (yield from _page("orders", rows, request.limit))
+
+
+def _waiting(request: OrdersRequest, queues: Queues) -> Iterator[tuple[int, OrderRecord]]:
+    """Those that wait when the last of the journal has been read: what is decided before that is found there."""
+    for record in sorted(queues, key=lambda record: record.queue_number):
+        number = QUEUED_FROM + record.queue_number
+        if (
+            number > request.after
+            and request.state in (None, "queued")
+            and request.strategy_id in (None, record.strategy_id)
+            and request.order_id in (None, record.order_id)
+        ):
+            yield number, record
 
 
 def answer_events(request: EventsRequest, journal: Journal) -> Pieces:
