@@ -27,7 +27,7 @@ from orderfuse.messages import (
     Written,
 )
 from services.breaker.core import Core
-from services.breaker.orders import Change, OrderRecord
+from services.breaker.orders import Change, OrderRecord, new_change
 
 
 def have_looked_up(core: Core) -> None:
@@ -76,15 +76,9 @@ def identify(record: OrderRecord, fact: Adopted) -> None:
     if change is None or record.change is not None or change.revision <= record.revision:
         return
     record.revision = change.revision
-    record.change = Change(
-        order_id=f"{record.order_id}~{change.revision}",
-        strategy_id=record.strategy_id,
-        request_id=change.request_id,
-        revision=change.revision,
-        order={**record.order, **change.terms},
-        # It went through the circuits of a breaker that is gone.
-        counts=False,
-    )
+    # It counts in no circuit: those that it went through were of a breaker that is gone.
+    terms = {**record.order, **change.terms}
+    record.change = new_change(record, change.request_id, change.revision, terms, counts=False)
 
 
 def _seen_order(fact: OrderEvent) -> dict[str, Any]:

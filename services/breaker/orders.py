@@ -110,6 +110,18 @@ class OrderRecord:
         return self.state in ("out", "unknown") and not self.accepted
 
 
+def new_change(record: OrderRecord, request_id: str, revision: int, order: dict[str, Any], *, counts: bool) -> Change:
+    """A change of this order to the whole new `order`."""
+    return Change(
+        order_id=f"{record.order_id}~{revision}",
+        strategy_id=record.strategy_id,
+        request_id=request_id,
+        revision=revision,
+        order=order,
+        counts=counts,
+    )
+
+
 def new_record(submit: Submit, contract: dict[str, Any], order: dict[str, Any], **times: int) -> OrderRecord:
     """The record of an order that has just arrived. `times`: `arrived_ns`, `age_at_arrival_ns`."""
     return OrderRecord(

@@ -25,7 +25,7 @@ from orderfuse.plain import shown
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.dead_man import SILENT_REASON
 from services.breaker.intake import Intake
-from services.breaker.orders import Change, OrderRecord
+from services.breaker.orders import Change, OrderRecord, new_change
 from services.breaker.scopes import strategy_scope
 
 # One for each working order at most; more orders than this do not work at once for IB either.
@@ -144,14 +144,7 @@ class Replacer:
         has_room = len(core.out) < core.window and core.executor.is_ready(core.now())
         if not has_room and (lowers or core.scopes.would_admit(record.strategy_id)):
             return False
-        change = Change(
-            order_id=f"{record.order_id}~{replace.revision}",
-            strategy_id=record.strategy_id,
-            request_id=replace.request_id,
-            revision=replace.revision,
-            order=waiting.order,
-            counts=not lowers,
-        )
+        change = new_change(record, replace.request_id, replace.revision, waiting.order, counts=not lowers)
         # What only takes risk away needs no leave of the circuits.
         refusal = None if lowers else core.scopes.admit(change)
         if refusal is not None:

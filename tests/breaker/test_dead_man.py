@@ -9,6 +9,15 @@ def heartbeat(r, cancel_after_ms=1000, strategy_id="alpha"):
     r.say(kind="heartbeat", strategy_id=strategy_id, sent_ns=wall_ns_of(r.clock), cancel_after_ms=cancel_after_ms)
 
 
+def guarded(cancel_after_ms=1000):
+    """An order works at IB, and its strategy has asked for the dead man's switch."""
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    heartbeat(r, cancel_after_ms)
+    return r
+
+
 def cancelled(r):
     return [message.order_id for message in r.sent(CancelOrder)]
 
@@ -22,10 +31,7 @@ def restarted(r):
 
 
 def test_at_exactly_its_deadline_a_strategy_lives_and_one_millisecond_later_its_orders_are_cancelled():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 1000)
+    r = guarded()
     r.clock.advance(ns=1_000_000_000)
     r.executor.lease()
     r.poll()
@@ -101,10 +107,7 @@ def test_an_order_of_a_silent_strategy_moves_no_circuit():
 
 
 def test_a_heartbeat_runs_anew_from_the_start_of_the_breaker():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 1000)
+    r = guarded()
     r.wait(0.9)
     again = restarted(r)
     again.executor.join()
@@ -128,10 +131,7 @@ def test_that_a_strategy_has_fallen_silent_survives_a_restart():
 
 
 def test_a_heartbeat_of_nought_is_kept_too():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 1000)
+    r = guarded()
     heartbeat(r, 0)
     again = restarted(r)
     again.executor.join()
@@ -149,10 +149,7 @@ def test_a_heartbeat_that_says_the_same_again_is_not_written_again():
 
 
 def test_a_cancel_that_cannot_leave_because_ib_is_away_goes_first_when_it_is_back():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 1000)
+    r = guarded()
     r.executor.usable = False
     r.executor.lease()
     r.wait(1.1)
@@ -203,10 +200,7 @@ def test_a_strategy_with_an_order_at_ib_is_guarded_though_its_circuit_was_forgot
 
 
 def test_made_up_names_push_out_no_strategy_that_trades():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 60_000)
+    r = guarded(60_000)
     for number in range(MOST + 10):
         heartbeat(r, 1000, f"made-up-{number}")
     r.submit("o-2")
@@ -219,10 +213,7 @@ def test_made_up_names_push_out_no_strategy_that_trades():
 
 
 def test_how_long_orders_may_outlive_their_strategy_can_be_made_shorter():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 5000)
+    r = guarded(5000)
     r.wait(0.1)
     heartbeat(r, 1000)
     r.wait(1.1)
@@ -230,10 +221,7 @@ def test_how_long_orders_may_outlive_their_strategy_can_be_made_shorter():
 
 
 def test_many_that_fall_silent_without_an_order_are_one_line_and_one_with_an_order_has_its_own():
-    r = trading()
-    r.submit("o-1")
-    r.executor.accepted("o-1")
-    heartbeat(r, 1000)
+    r = guarded()
     for number in range(500):
         heartbeat(r, 1000, f"made-up-{number}")
     r.clock.advance(ns=1_001_000_000)
