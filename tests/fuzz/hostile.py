@@ -160,6 +160,8 @@ def connect(home: Path, link: str, connections: int) -> None:
 
 def lag(home: Path, link: str, connections: int) -> None:
     """Subscribe to everything, read nothing until the signal comes, then read on."""
+    # Blocked, so that it can be waited for; and before there are threads, which do without it from their start then.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     context = zmq.Context()
     sockets = [context.socket(zmq.SUB) for _ in range(connections)]
     poller = zmq.Poller()
@@ -167,8 +169,6 @@ def lag(home: Path, link: str, connections: int) -> None:
         each.subscribe(b"")
         each.connect(f"ipc://{home}/links/{link}")
         poller.register(each, zmq.POLLIN)
-    # Blocked, so that it can be waited for.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
     begun()
     signal.sigwait([signal.SIGUSR1])
     while True:

@@ -150,8 +150,22 @@ class RawProgram:
         raise AssertionError(f"{scope} never was {wanted}; last: {self.states.get(scope)}")
 
     def wait_trading(self, secs: float = DEADLINE_SECS) -> None:
-        """Wait until the next order would pass."""
+        """Wait until the next order would pass, and for the state that says so.
+
+        The breaker is asked: of the states some that wait to be read may be older than a restart.
+        """
+        deadline = time.monotonic() + secs
+        while not self._system()["trading_allowed"]:
+            assert time.monotonic() < deadline, f"no order passes; last: {self.states}"
+            time.sleep(0.05)
+        while self.next_event(0):
+            pass
         self.wait_state(trading_allowed=True, secs=secs)
+
+    def _system(self) -> dict[str, Any]:
+        circuits = self.request("status")["circuits"]
+        system: dict[str, Any] = next(circuit for circuit in circuits if circuit["scope"] == "system")
+        return system
 
     def kinds(self, order_id: str) -> list[str]:
         return [event["kind"] for event in self.seen if event.get("order_id") == order_id]
