@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Callable
@@ -145,14 +146,9 @@ def _put(draw: random.Random, fields: dict[str, Any], value: Any) -> None:
     place[key] = value
 
 
-def _unshare(value: Any) -> Any:
-    """Give the message its own copies of what the corpus shares."""
-    for place, key in _places(value):
-        if type(place[key]) is dict:
-            place[key] = dict(place[key])
-        elif type(place[key]) is list:
-            place[key] = list(place[key])
-    return value
+def _unshare(fields: dict[str, Any]) -> None:
+    """Give the message its own copies of what the corpus and the lists below share."""
+    fields.update(copy.deepcopy(fields))
 
 
 def _drop(draw: random.Random, fields: dict[str, Any]) -> None:

@@ -26,23 +26,26 @@ ON_THE_WIRE = ("action", "totalQuantity", "orderType", "lmtPrice", "auxPrice", "
 
 
 class Orders:
-    """Every order that the fuzzer has sent and that is valid: its terms by id, with those of valid replaces."""
+    """Every order that the fuzzer has sent and that is valid: its terms by id, with those of valid replaces.
+
+    Of several submits with one id any may be the first that arrives, so a replace may change each of them.
+    """
 
     def __init__(self) -> None:
         self._terms: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+        self._changed: dict[str, list[dict[str, Any]]] = {}
 
     def sent(self, frames: tuple[bytes, ...]) -> None:
         """Remember a message of the link orders if it is a valid submit or replace."""
         fields = self._read(frames)
         if fields is None or not _is_valid(fields):
             return
-        contract = fields.get("contract", {})
+        # The same message comes in thousands; what it says is needed once.
+        if fields["kind"] == "replace":
+            _add(self._changed.setdefault(fields["order_id"], []), fields["order"])
+            return
         for leg in [fields, *fields.get("attached", ())]:
-            known = self._terms.setdefault(leg["order_id"], [])
-            # The same message comes in thousands; what it says is needed once.
-            terms = (contract or (known[0][0] if known else {}), leg["order"])
-            if terms not in known:
-                known.append(terms)
+            _add(self._terms.setdefault(leg["order_id"], []), (fields["contract"], leg["order"]))
 
     def complaint(self, placed: dict[str, str]) -> str:
         """Why this `placeOrder` of the gateway's wire record should never have been; empty: it is right."""
@@ -52,7 +55,8 @@ class Orders:
         terms = self._terms.get(order_id)
         if terms is None:
             return f"the order {order_id!r} reached the gateway, and no valid message asked for it"
-        if not any(_says(placed, contract, order) for contract, order in terms):
+        changed = [(contract, order) for contract, _ in terms for order in self._changed.get(order_id, ())]
+        if not any(_says(placed, contract, order) for contract, order in [*terms, *changed]):
             return f"the order {order_id!r} reached the gateway with terms that no valid message has: {placed}"
         return ""
 
@@ -65,6 +69,11 @@ class Orders:
         except Exception:  # noqa: BLE001 - whatever it is, the bytes are no message
             return None
         return fields if isinstance(fields, dict) and _is_flat(fields, DEPTH) else None
+
+
+def _add(known: list[Any], item: Any) -> None:
+    if item not in known:
+        known.append(item)
 
 
 def _is_valid(fields: dict[str, Any]) -> bool:

@@ -14,11 +14,12 @@ TAKE_SECS = 20.0
 
 GREETING = b"\xff" + b"\0" * 8 + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + b"\0" * 32
 _MORE, _LONG, _COMMAND = 1, 2, 4
+READY = b"\x05READY"
 
 
 def ready(socket_type: bytes) -> bytes:
     """The command that ends the handshake."""
-    return frame(b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(socket_type)) + socket_type, flags=_COMMAND)
+    return frame(READY + b"\x0bSocket-Type" + struct.pack(">I", len(socket_type)) + socket_type, flags=_COMMAND)
 
 
 def frame(body: bytes, *, flags: int = 0) -> bytes:
@@ -72,8 +73,7 @@ class Peer:
         data = stream_of(list(frames))
         for _ in range(3):
             if self._socket is None:
-                self._socket = connect(self._path)
-                self._socket.sendall(GREETING + ready(self._socket_type))
+                self._socket = self._connected()
             try:
                 self._forget_answers(self._socket)
                 self._socket.sendall(data)
@@ -87,6 +87,28 @@ class Peer:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def _connected(self) -> socket.socket:
+        """A connection after its handshake: libzmq cuts off who sends a message before, whatever it says.
+
+        While there is no room for it, it is cut off as well, and comes again.
+        """
+        deadline = time.monotonic() + TAKE_SECS
+        while time.monotonic() < deadline:
+            peer = connect(self._path)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                peer.sendall(GREETING + ready(self._socket_type))
+                answer = b""
+                while READY not in answer:
+                    received = peer.recv(256)
+                    if not received:
+                        break
+                    answer += received
+                else:
+                    return peer
+            peer.close()
+            time.sleep(0.01)
+        raise TimeoutError(f"nobody shakes hands at {self._path}")
 
     @staticmethod
     def _forget_answers(peer: socket.socket) -> None:
