@@ -26,15 +26,23 @@ Pieces = Generator[None, None, dict[str, Any]]
 
 def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> Pieces:
     """The orders that fit the request. Those that still wait here are in memory only; they come last."""
-    journaled = journal.orders(
-        strategy_id=request.strategy_id, order_id=request.order_id, state=request.state, after=request.after
-    )
-    rows = ((number, _order_fields(record)) for number, record in chain(journaled, _waiting(request, queues)))
-    return (yield from _page("orders", rows, request.limit))
+    found = chain(_journaled(request, journal), _waiting(request, queues))
+    return (yield from _page("orders", ((number, _order_fields(record)) for number, record in found), request.limit))
+
+
+def _journaled(request: OrdersRequest, journal: Journal) -> Iterator[tuple[int, OrderRecord]]:
+    """Those of the journal, until it has no more: some that waited are decided while it is read."""
+    last, behind = request.after, -1
+    while last > behind:
+        behind = last
+        for last, record in journal.orders(
+            strategy_id=request.strategy_id, order_id=request.order_id, state=request.state, after=behind
+        ):
+            yield last, record
 
 
 def _waiting(request: OrdersRequest, queues: Queues) -> Iterator[tuple[int, OrderRecord]]:
-    """Those that wait when the last of the journal has been read: what is decided before that is found there."""
+    """Those that wait in the moment in which the journal has no more."""
     for record in sorted(queues, key=lambda record: record.queue_number):
         number = QUEUED_FROM + record.queue_number
         if (
