@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 import sqlite3
 import time
@@ -61,6 +63,11 @@ def again(program: RawProgram) -> None:
     wait_until(lambda: (program.next_event(0.1) or {}).get("at_ns", 0) > started, "news of this breaker")
 
 
+def knows_a_change(pipeline: Pipeline) -> bool:
+    with contextlib.closing(sqlite3.connect(pipeline.home / "breaker.sqlite")) as journal:
+        return any(json.loads(record)["change"] for (record,) in journal.execute("SELECT record FROM orders"))
+
+
 def told(program: RawProgram, kind: str) -> list[dict[str, Any]]:
     events = program.request("events", topic="order/raw/")["events"]
     return [event for event in events if event["kind"] == kind]
@@ -117,6 +124,8 @@ def test_a_change_that_ib_never_had_is_answered_though_journals_are_lost(lost: l
             before = pipeline.log("executor").count("took this executor in")
             pipeline.start(name)
             wait_until(lambda: pipeline.log("executor").count("took this executor in") > before, "both are back")  # noqa: B023
+            # What only a journal knew that is lost before it was told, nobody can know.
+            wait_until(lambda: knows_a_change(pipeline), "the breaker has heard of the change")
         program.wait_event("replace_failed", order_id, request_id="change-1", secs=60)
 
 
