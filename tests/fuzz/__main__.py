@@ -72,7 +72,8 @@ def print_table(result: Result) -> None:
     _say(
         f"\nseed {result.seed} from {result.first}: {result.sent.total()} messages, {result.placed} orders at the "
         f"gateway, {result.fills} fills of the honest strategy ({result.held_up} held up), slowest answer on control "
-        f"{result.slowest_answer_s * 1000:.0f} ms, {len(result.complaints)} complaints"
+        f"{result.slowest_answer_s * 1000:.0f} ms, slowest message of the fuzzer {result.slowest_send_s * 1000:.0f} "
+        f"ms, {len(result.complaints)} complaints"
     )
     for text in result.complaints:
         _say(f"WRONG: {text}")

@@ -66,6 +66,7 @@ class Result:
     held_up: int = 0
     placed: int = 0
     slowest_answer_s: float = 0.0
+    slowest_send_s: float = 0.0
 
 
 class Attacker:
@@ -221,12 +222,15 @@ def _one_round(result: Result, cases: Any, attacker: Attacker, oracle: Oracle, o
         result.sent[case.mutation] += 1
         if case.link == "orders" and case.stream is None:
             orders.sent(case.frames)
+        began = time.monotonic()
         try:
             attacker.send(case)
         except OSError as error:
             result.complaints.append(f"the breaker takes nothing on {case.link}: {error!r}")
             return True
-    oracle.honest.step()
+        result.slowest_send_s = max(result.slowest_send_s, time.monotonic() - began)
+        # After each: one that had to wait long must not look as if the strategy had.
+        oracle.honest.step()
     return True
 
 

@@ -181,7 +181,8 @@ def _strange_field(draw: random.Random, fields: dict[str, Any]) -> None:
 
 def _long_list(draw: random.Random, fields: dict[str, Any]) -> None:
     item = draw.choice((1, {}, {"order_id": "leg", "order": {}}, {"tag": "a", "value": "b"}, None))
-    _put(draw, fields, [item] * draw.choice((6, 101, 1000)))
+    # Each of its own: another change would be in all of them, and the next in all of all of them.
+    _put(draw, fields, [copy.deepcopy(item) for _ in range(draw.choice((6, 101, 1000)))])
 
 
 def _to_the_border(draw: random.Random, fields: dict[str, Any]) -> None:

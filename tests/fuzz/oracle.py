@@ -50,6 +50,7 @@ class Honest:
     def __init__(self, program: RawProgram) -> None:
         self._program = program
         self._order_id = ""
+        self._heard: list[str] = []
         self.fills = self.held_up = 0
         self.filled_at = time.monotonic()
         self.complaints: list[str] = []
@@ -57,12 +58,22 @@ class Honest:
     def step(self) -> None:
         """Hear what has come, and order again if the last order has its end."""
         if not self._order_id:
-            self._order_id = self._program.submit(ttl_ms=30_000)
+            self._order_id, self._heard = self._program.submit(ttl_ms=30_000), []
         while (event := self._program.next_event(0)) is not None:
             if event.get("order_id") == self._order_id:
+                self._heard.append(event["kind"])
                 self._take(event)
         # Nobody asks for the past.
         self._program.seen.clear()
+
+    def lasts_too_long(self) -> str:
+        """What is wrong if no order was filled for some time; empty otherwise."""
+        if time.monotonic() - self.filled_at <= FILL_SECS:
+            return ""
+        return (
+            f"no order of the honest strategy was filled for {FILL_SECS:g} s; of {self._order_id or 'none'} it has "
+            f"heard: {', '.join(self._heard) or 'nothing'}"
+        )
 
     def _take(self, event: dict[str, Any]) -> None:
         kind = event["kind"]
@@ -128,8 +139,7 @@ class Oracle:
             for scope, before in self._circuits.items()
             if circuits.get(scope) != before
         ]
-        if time.monotonic() - self.honest.filled_at > FILL_SECS:
-            complaints.append(f"no order of the honest strategy was filled for {FILL_SECS:g} s")
+        complaints += filter(None, [self.honest.lasts_too_long()])
         if self.slowest_answer_s > ANSWER_SECS:
             complaints.append(f"an answer on control took {self.slowest_answer_s:.1f} s, allowed are {ANSWER_SECS:g}")
         return complaints + self.honest.complaints
