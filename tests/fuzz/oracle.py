@@ -45,7 +45,7 @@ LINES_AT_THE_START = 60
 
 
 class Honest:
-    """A strategy that buys one share after another. Its orders are all valid, so each must pass and fill."""
+    """A strategy that buys a share and sells it, time and again. Its orders are valid, so each must pass and fill."""
 
     def __init__(self, program: RawProgram) -> None:
         self._program = program
@@ -58,7 +58,9 @@ class Honest:
     def step(self) -> None:
         """Hear what has come, and order again if the last order has its end."""
         if not self._order_id:
-            self._order_id, self._heard = self._program.submit(ttl_ms=30_000), []
+            # Whoever only bought would come to the end of its margin.
+            order = {"action": ("BUY", "SELL")[self.fills % 2], "orderType": "MKT", "totalQuantity": 1}
+            self._order_id, self._heard = self._program.submit(ttl_ms=30_000, order=order), []
         while (event := self._program.next_event(0)) is not None:
             if event.get("order_id") == self._order_id:
                 self._heard.append(event["kind"])
