@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import zmq
@@ -52,7 +53,7 @@ TICK_MS = 20
 MAX_ORDERS_PER_TURN = 64
 MAX_CONTROL_PER_TURN = 64
 MAX_CONTROL_SECS_PER_TURN = 0.003
-# A page of the journal takes some 20 ms in all. Who reads pages waits longer, and nobody else.
+# Who asks for more rows than this time is enough for waits for the next turns, and nobody else.
 MAX_LOOKUP_SECS_PER_TURN = 0.002
 MAX_REPORTS_PER_TURN = 256
 # A request that came over more hops than this is no client's.
@@ -143,12 +144,16 @@ class BreakerLoop:
 
     def _turn(self) -> None:
         self._look_for_stop()
-        self._drain_control()
+        for frames in _received(self._control, MAX_CONTROL_PER_TURN, MAX_CONTROL_SECS_PER_TURN, copy=False):
+            self._on_control([frame.bytes for frame in frames], sender_of(frames[-1]))
         self._flush()
         self._go_on_looking_up()
-        self._drain(self._dispatch, MAX_REPORTS_PER_TURN, self._on_dispatch)
-        self._drain(self._feedback, MAX_REPORTS_PER_TURN, self._on_feedback)
-        self._drain(self._orders, MAX_ORDERS_PER_TURN, self._on_orders)
+        for frames in _received(self._dispatch, MAX_REPORTS_PER_TURN):
+            self._on_dispatch(frames)
+        for frames in _received(self._feedback, MAX_REPORTS_PER_TURN):
+            self._on_feedback(frames)
+        for frames in _received(self._orders, MAX_ORDERS_PER_TURN):
+            self._on_orders(frames)
         ended, refused = self._doors.step()
         # libzmq cuts off who sends an oversized frame without telling; the end of a connection can be counted.
         self._drop("peer_left_or_cut_off", ended)
@@ -159,26 +164,6 @@ class BreakerLoop:
                 dropped=self._dropped, journal_lag_ms=self._journal_lag_ms, journal_error=self._journal_error
             )
         self._flush()
-
-    def _drain_control(self) -> None:
-        deadline = time.monotonic() + MAX_CONTROL_SECS_PER_TURN
-        for _ in range(MAX_CONTROL_PER_TURN):
-            try:
-                frames = self._control.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                return
-            self._on_control([frame.bytes for frame in frames], sender_of(frames[-1]))
-            if time.monotonic() >= deadline:
-                return
-
-    @staticmethod
-    def _drain(socket: zmq.Socket[bytes], most: int, handle: Callable[[list[bytes]], None]) -> None:
-        for _ in range(most):
-            try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            handle(frames)
 
     def _look_for_stop(self) -> None:
         """The file STOP trips when it appears, and when it says something else; that it has gone ends nothing."""
@@ -389,6 +374,20 @@ class BreakerLoop:
     def _drop(self, cause: str, count: int = 1) -> None:
         if count:
             self._dropped[cause] = self._dropped.get(cause, 0) + count
+
+
+def _received(
+    socket: zmq.Socket[bytes], most: int, secs: float = math.inf, *, copy: bool = True
+) -> Iterator[list[Any]]:
+    """What has come, message by message, for so long at most; not copied, each frame also knows who has sent it."""
+    deadline = time.monotonic() + secs
+    for _ in range(most):
+        try:
+            yield socket.recv_multipart(zmq.NOBLOCK, copy=copy)
+        except zmq.Again:
+            return
+        if time.monotonic() >= deadline:
+            return
 
 
 def sender_of(frame: zmq.Frame) -> str:
