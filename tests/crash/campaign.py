@@ -317,7 +317,7 @@ def _start_missing(pipeline: Pipeline, program: RawProgram) -> None:
 
 
 def _is_latched(program: RawProgram) -> bool:
-    system = next(each for each in program.request("status")["circuits"] if each["scope"] == "system")
+    system = program.system()
     return system["state"] == "OPEN" and bool(system["latched"])
 
 

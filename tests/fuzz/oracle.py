@@ -141,7 +141,8 @@ class Oracle:
             for scope, before in self._circuits.items()
             if circuits.get(scope) != before
         ]
-        complaints += filter(None, [self.honest.lasts_too_long()])
+        if late := self.honest.lasts_too_long():
+            complaints.append(late)
         if self.slowest_answer_s > ANSWER_SECS:
             complaints.append(f"an answer on control took {self.slowest_answer_s:.1f} s, allowed are {ANSWER_SECS:g}")
         return complaints + self.honest.complaints

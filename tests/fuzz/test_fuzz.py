@@ -18,7 +18,7 @@ from tests.fuzz.corpus import MARKET, STOCK, STRATEGY, order_message
 from tests.fuzz.mutate import Case, case_of, case_of_text
 from tests.fuzz.oracle import HONEST, Oracle
 from tests.fuzz.validity import Orders
-from tests.fuzz.zmtp import GREETING, connect, frame, ready
+from tests.fuzz.zmtp import GREETING, connect, frame, ready, shake_hands
 from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 from tests.pipeline.trading import trading
@@ -34,7 +34,8 @@ def test_garbage_on_the_public_links_moves_nothing_and_the_honest_strategy_trade
     assert result.fills > 5
     assert result.placed > result.fills, "none of the fuzzer's valid orders was placed, so none was judged"
     assert len(result.dropped) > 8, result.dropped
-    assert sum(result.dropped.values()) > result.sent.total() / 3, f"most was sent and not read: {result.dropped}"
+    read = sum(count for cause, count in result.dropped.items() if cause != "peer_left_or_cut_off")
+    assert read > result.sent.total() / 5, f"most was sent and not read: {result.dropped}"
 
 
 # -- the oracle can fail
@@ -182,10 +183,7 @@ def test_a_program_that_asks_for_long_replies_and_reads_none_costs_little(
     page = {"v": 1, "kind": "request", "op": "events", "id": 1, "topic": "order/raw/", "limit": 1000}
     before = oracle_module.memory_mb(pipeline.processes["breaker"].pid)
     peer = connect(pipeline.home / "links" / "control")
-    peer.sendall(GREETING + ready(b"DEALER"))
-    greeted = b""
-    while b"READY" not in greeted:
-        greeted += peer.recv(1024)
+    shake_hands(peer, b"DEALER")
     status = {"v": 1, "kind": "request", "op": "status", "id": 2}
     try:
         peer.sendall(frame(msgpack.packb(page)) * 250 + frame(msgpack.packb(status)) * 2000)

@@ -57,6 +57,21 @@ def connect(path: Path) -> socket.socket:
             return peer
 
 
+def shake_hands(peer: socket.socket, socket_type: bytes) -> None:
+    """Say what has to be said first, and hear it from the other end.
+
+    Raises:
+        OSError: the other end has cut the connection, or says nothing.
+    """
+    peer.sendall(GREETING + ready(socket_type))
+    answer = b""
+    while READY not in answer:
+        received = peer.recv(256)
+        if not received:
+            raise ConnectionResetError
+        answer += received
+
+
 class Peer:
     """A connection that speaks well, whatever it says; made anew when the other end has cut it."""
 
@@ -97,15 +112,8 @@ class Peer:
         while time.monotonic() < deadline:
             peer = connect(self._path)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                peer.sendall(GREETING + ready(self._socket_type))
-                answer = b""
-                while READY not in answer:
-                    received = peer.recv(256)
-                    if not received:
-                        break
-                    answer += received
-                else:
-                    return peer
+                shake_hands(peer, self._socket_type)
+                return peer
             peer.close()
             time.sleep(0.01)
         raise TimeoutError(f"nobody shakes hands at {self._path}")

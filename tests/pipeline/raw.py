@@ -155,14 +155,15 @@ class RawProgram:
         The breaker is asked: of the states some that wait to be read may be older than a restart.
         """
         deadline = time.monotonic() + secs
-        while not self._system()["trading_allowed"]:
+        while not self.system()["trading_allowed"]:
             assert time.monotonic() < deadline, f"no order passes; last: {self.states}"
             time.sleep(0.05)
         while self.next_event(0):
             pass
         self.wait_state(trading_allowed=True, secs=secs)
 
-    def _system(self) -> dict[str, Any]:
+    def system(self) -> dict[str, Any]:
+        """The system's circuit as the breaker says it is now."""
         circuits = self.request("status")["circuits"]
         system: dict[str, Any] = next(circuit for circuit in circuits if circuit["scope"] == "system")
         return system

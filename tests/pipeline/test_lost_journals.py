@@ -49,10 +49,6 @@ def status(program: RawProgram) -> dict[str, Any]:
     return program.request("status")
 
 
-def system(program: RawProgram) -> dict[str, Any]:
-    return next(circuit for circuit in status(program)["circuits"] if circuit["scope"] == "system")
-
-
 def again(program: RawProgram) -> None:
     """A breaker has started once more: wait until each link to it works, and until the executor has joined."""
     deadline = time.monotonic() + 30
@@ -196,10 +192,10 @@ def test_a_breaker_without_its_journal_hears_of_open_orders_and_places_no_earlie
         again(program)
         wait_until(lambda: {e["order_id"] for e in told(program, "accepted")} >= {resting, partly}, "they are told")
         assert {e["again"] for e in told(program, "filled")} <= {True}, "what was told before is no news"
-        assert system(program)["latched"]
+        assert program.system()["latched"]
         program.wait_event("cancelled", partly, request_id=program.cancel(partly))
         assert program.request("reset", reason="looked at it")["ok"]
-        wait_until(lambda: system(program)["trading_allowed"], "orders pass")
+        wait_until(lambda: program.system()["trading_allowed"], "orders pass")
         for order_id in (resting, done):
             program.submit(order_id, order=GTC)
             assert program.wait_event("invalid", order_id)["conflict"]
@@ -254,7 +250,7 @@ def test_an_old_copy_of_the_breakers_journal_does_not_forget_a_trip_either() -> 
         set_back(pipeline, "breaker", copy)
         pipeline.start("breaker")
         again(program)
-        assert (system(program)["state"], system(program)["latched"]) == ("OPEN", True)
+        assert (program.system()["state"], program.system()["latched"]) == ("OPEN", True)
 
 
 def test_fills_that_nobody_took_are_told_after_eight_days() -> None:
