@@ -13,7 +13,7 @@ from ib_insync import IB, LimitOrder, Stock
 
 from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
-from tests.pipeline.test_lost_journals import GTC, again, placed, status, system
+from tests.pipeline.test_lost_journals import GTC, again, placed, status
 from tests.pipeline.trading import trading
 
 CANCEL_SOON = {"ORDERFUSE_EXECUTOR__ON_BREAKER_LOSS": "cancel", "ORDERFUSE_EXECUTOR__ON_BREAKER_LOSS_SECS": "2"}
@@ -244,7 +244,7 @@ def test_a_global_cancel_is_not_sent_again_after_a_reset() -> None:
         assert "not sent again" in program.request("reset", reason="go on")["note"]
         by_hand(pipeline)
         pipeline.start("executor")
-        wait_until(lambda: system(program)["trading_allowed"], "orders pass")
+        wait_until(lambda: program.system()["trading_allowed"], "orders pass")
         program.wait_event("filled", program.submit(), done=True)
         assert pipeline.at_the_wire("reqGlobalCancel") == []
         assert open_at_the_gateway(pipeline) == 1
