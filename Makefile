@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PYTHON='$(PYTHON)' GOAL='$(firstword $(MAKECMDGOALS))' sh tools/environment.sh
 
 .PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz test-clients bench-paper bench-stop \
-	bench-executor lint bench clean
+	bench-doors bench-executor lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
@@ -32,6 +32,7 @@ help:
 	@echo "make bench-paper   the paper gateway's speed and size"
 	@echo "make bench-stop    what still reaches the broker after the decision to stop"
 	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
+	@echo "make bench-doors   what subscriptions and connections without end do to others"
 	@echo "make setup         only set up what running needs, and start nothing"
 	@echo "make venv          the same with the tools of development"
 	@echo "make clean         remove the environments and caches"
@@ -96,6 +97,10 @@ bench-paper: venv
 
 bench-stop: venv
 	@$(BIN)/python -m benchmarks.stop
+
+# What 300,000 subscriptions and connections in a loop do to a strategy beside them.
+bench-doors: venv
+	@$(BIN)/python -m benchmarks.doors
 
 bench-executor: venv
 	@$(BIN)/python -m benchmarks.executor_memory

@@ -18,9 +18,10 @@ SOURCES = sorted([*LIBRARY.rglob("*.py"), *SERVICES.rglob("*.py")])
 # Decision logic: time and events in, effects out.
 PURE_NAMES = {
     "services/breaker": {
-        "adoption.py", "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "dead_man.py",
-        "dispatcher.py", "executor_desk.py", "executor_link.py", "intake.py", "lookups.py", "operator.py",
-        "orders.py", "owed.py", "remembered.py", "replacing.py", "scopes.py", "seats.py", "settlement.py", "stage.py",
+        "adoption.py", "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "crowd.py",
+        "dead_man.py", "dispatcher.py", "executor_desk.py", "executor_link.py", "holders.py", "intake.py",
+        "lookups.py", "operator.py", "orders.py", "owed.py", "remembered.py", "repeats.py", "replacing.py",
+        "requests.py", "scopes.py", "seats.py", "settlement.py", "stage.py", "subscriptions.py",
     },
     "services/executor": {
         "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py", "outcomes.py", "records.py", "session.py",
@@ -32,7 +33,10 @@ IMPURE_MODULES = {"zmq", "ib_insync", "asyncio", "socket", "time", "loguru", "sq
 # What the processes have in common; it imports no process.
 COMMON = {"gateway", "log", "collector", "crash_points", "runtime"}
 SQLITE_FILES = {"services/runtime/sqlite.py", "services/breaker/journal.py", "services/executor/journal.py"}
-ZMQ_FILES = {"links.py", "client.py", "watch.py", "control.py", "cli.py", "loop.py", "doors.py"}
+ZMQ_FILES = {
+    "links.py", "client.py", "watch.py", "control.py", "cli.py", "loop.py", "doors.py", "door.py", "audience.py",
+    "inbox.py", "monitors.py", "replies.py",
+}  # fmt: skip
 
 
 def is_pure(path: Path) -> bool:

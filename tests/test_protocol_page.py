@@ -9,7 +9,7 @@ import zmq
 
 from orderfuse import codec, ibfields, links, messages
 from orderfuse.settings import TABLES, load_settings, setting_names
-from services.breaker import loop
+from services.breaker import bounds, descriptors, loop
 from services.breaker.conditions import GRACE_NS
 from services.breaker.loop import OPS, ORDER_KINDS
 from services.breaker.operator import ErrorCode
@@ -19,7 +19,7 @@ from tests.breaker.test_settlement import with_unknown
 
 PAGE = (Path(__file__).parent.parent / "docs" / "PROTOCOL.md").read_text()
 BREAKER = Path(loop.__file__).parent
-SOCKETS = {zmq.SUB: "SUB", zmq.PUB: "PUB", zmq.ROUTER: "ROUTER", zmq.PULL: "PULL"}
+SOCKETS = {zmq.SUB: "SUB", zmq.XPUB: "XPUB", zmq.ROUTER: "ROUTER", zmq.PULL: "PULL"}
 
 
 def section(title: str, within: str = PAGE) -> str:
@@ -113,7 +113,8 @@ def test_every_cause_of_a_dropped_message_stands_on_the_page() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     known = set(re.findall(r"(?:_drop|DecodeError)\(\"(\w+)\"", code))
     known |= set(re.findall(r"return \"(\w+)\", f?\"", Path(codec.__file__).read_text(encoding="utf-8")))
-    known |= {"unknown_kind", "bad_field", "too_many_topics"}
+    known |= {"unknown_kind", "bad_field", "peer_left_or_cut_off", "too_many_topics"}
+    known |= {bound.counted for bound in bounds.of_links(descriptors.ENOUGH)} - {""}
     assert first_column(tables(section("health", section("events")))[1]) == known
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from orderfuse.links import LinkName
 
@@ -18,6 +19,20 @@ RESERVE = 128
 # What each link may have of the rest, in eighths. What fills one leaves the others open: a trip must come through,
 # and nobody but the executor is to be expected on the last two.
 SHARES: Mapping[LinkName, int] = {"orders": 2, "events": 2, "control": 2, "dispatch": 1, "feedback": 1}
+# What one process may have of each: a program with 100 clients has 100 connections to each public link, and a command
+# or two beside them. An executor has one, and those that it has just left may not have ended yet.
+OF_ONE_PROCESS: Mapping[LinkName, int] = {"orders": 104, "events": 104, "control": 104, "dispatch": 8, "feedback": 8}
+# Where descriptors are few, at most this part: with a listener for each, in case they come one by one, half of the
+# link is left to others.
+LARGEST_PART = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the connections of one link may have: descriptors all together, connections of one process."""
+
+    descriptors: int
+    of_one_process: int
 
 
 class TooFewDescriptors(Exception):
@@ -41,19 +56,23 @@ def raise_limit() -> int:
     return wanted
 
 
-def room(limit: int) -> dict[LinkName, int]:
-    """How many descriptors the connections of each link may have."""
+def room(limit: int) -> dict[LinkName, Room]:
+    """How much of each link its connections may have."""
     eighth = (limit - RESERVE) // sum(SHARES.values())
-    return {link: eighth * share for link, share in SHARES.items()}
+    return {
+        link: Room(eighth * share, min(OF_ONE_PROCESS[link], eighth * share // LARGEST_PART))
+        for link, share in SHARES.items()
+    }
 
 
 def warning(limit: int) -> str:
     """What a person should know of a low limit; empty if it is none."""
     if limit >= ENOUGH:
         return ""
+    public = room(limit)["orders"]
     return (
-        f"{_said(limit)}: there is room for some {room(limit)['orders']} connections to each of orders, events and "
-        f"control, and more are refused. {_REMEDY}"
+        f"{_said(limit)}: there is room for some {public.descriptors} connections to each of orders, events and "
+        f"control, {public.of_one_process} of one process, and more are refused. {_REMEDY}"
     )
 
 

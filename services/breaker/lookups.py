@@ -39,11 +39,23 @@ class Lookups:
         """Begin one."""
         self._of.setdefault(sender, deque()).append(lookup)
 
-    def step(self, is_over: Callable[[], bool]) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Go on, a row for each program in turn, until it is over; yields what is complete, with its token."""
-        while self._of and not is_over():
+    def can_go_on(self, has_read: Callable[[Any], bool]) -> bool:
+        """Whether `step` would do something now."""
+        return any(has_read(waiting[0].token) for waiting in self._of.values())
+
+    def step(
+        self, has_read: Callable[[Any], bool], is_over: Callable[[], bool]
+    ) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Go on, a row for each program in turn, until it is over; yields what is complete, with its token.
+
+        Who has not read what he was sent before is passed over, so that no more is put together than he takes.
+        """
+        while self.can_go_on(has_read) and not is_over():
             sender, waiting = self._of.popitem(last=False)
             lookup = waiting[0]
+            if not has_read(lookup.token):
+                self._of[sender] = waiting
+                continue
             try:
                 next(lookup.pieces)
             except StopIteration as complete:

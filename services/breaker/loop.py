@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import zmq
@@ -38,24 +37,32 @@ from orderfuse.stopfile import Stop, StopFile
 from services.breaker import descriptors
 from services.breaker.batch import Batch
 from services.breaker.doors import Doors
+from services.breaker.inbox import Received
 from services.breaker.journal import Journal, JournalError
 from services.breaker.lookups import Lookup, Lookups
 from services.breaker.narrator import Narrator
 from services.breaker.queries import Pieces, answer_events, answer_orders
 from services.breaker.replacing import must_arrive
+from services.breaker.replies import Replies
+from services.breaker.requests import Requests
 from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Stage
 from services.crash_points import reach
 
 # A cooldown is announced at most this late, and a signal to stop is seen.
 TICK_MS = 20
-# A trip waits for at most one turn's orders: 64 take a few milliseconds.
+# A trip waits for at most one turn's orders.
 MAX_ORDERS_PER_TURN = 64
-MAX_CONTROL_PER_TURN = 64
-MAX_CONTROL_SECS_PER_TURN = 0.003
+# ZeroMQ takes from all senders in turn, so this is what one that floods can make another wait.
+MAX_ORDERS_SECS_PER_TURN = 0.001
+MAX_CONTROL_PER_TURN = 256
+# What a flood of requests can make an order wait in each turn, to be read and again to be answered.
+MAX_CONTROL_SECS_PER_TURN = 0.001
 # Who asks for more rows than this time is enough for waits for the next turns, and nobody else.
 MAX_LOOKUP_SECS_PER_TURN = 0.002
 MAX_REPORTS_PER_TURN = 256
+# What is decided leaves when the turn is over: an order that a report lets pass does not wait for all the others.
+MAX_REPORTS_SECS_PER_TURN = 0.002
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
 JOURNAL_RETRY_SECS = 1.0
@@ -89,6 +96,7 @@ class BreakerLoop:
             version=__version__,
         )
         self._narrator = Narrator()
+        self._requests = Requests()
         self._lookups = Lookups()
         self._stop_file = StopFile(settings.home)
         # The file STOP as it was when the stage heard of it last.
@@ -107,21 +115,29 @@ class BreakerLoop:
     def _bind(self, settings: Settings, limit: int) -> None:
         self._doors = Doors(self._context, settings, descriptors.room(limit))
         self._control = self._doors.socket("control")
+        self._replies = Replies(self._control)
         self._dispatch = self._doors.socket("dispatch")
         self._feedback = self._doors.socket("feedback")
         self._events = self._doors.socket("events")
         self._orders = self._doors.socket("orders")
         self._orders.subscribe(b"order")
+        self._asked = self._doors.inbox("control")
+        self._heard = self._doors.inbox("dispatch")
+        self._reported = self._doors.inbox("feedback")
+        self._sent = self._doors.inbox("orders")
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Serve until told to stop."""
         poller = zmq.Poller()
-        for socket in (self._control, self._dispatch, self._feedback, self._orders, self._doors):
+        for socket in (self._control, self._dispatch, self._feedback, self._orders, self._events, self._doors):
             poller.register(socket, zmq.POLLIN)
         self._look_for_stop()
         self._flush()
         while not should_stop():
-            poller.poll(0 if self._stage.has_more_to_do() or self._lookups else TICK_MS)
+            at_once = (
+                bool(self._requests) or self._stage.has_more_to_do() or self._lookups.can_go_on(self._replies.has_read)
+            )
+            poller.poll(0 if at_once else self._replies.wait_ms(TICK_MS))
             self._turn()
         self._say_goodbye()
 
@@ -144,20 +160,20 @@ class BreakerLoop:
 
     def _turn(self) -> None:
         self._look_for_stop()
-        for frames in _received(self._control, MAX_CONTROL_PER_TURN, MAX_CONTROL_SECS_PER_TURN, copy=False):
-            self._on_control([frame.bytes for frame in frames], sender_of(frames[-1]))
+        self._drop("reply_to_nobody", self._replies.retry())
+        for request in self._asked.take(MAX_CONTROL_PER_TURN, MAX_CONTROL_SECS_PER_TURN):
+            self._on_control(request)
+        self._serve_requests()
         self._flush()
         self._go_on_looking_up()
-        for frames in _received(self._dispatch, MAX_REPORTS_PER_TURN):
-            self._on_dispatch(frames)
-        for frames in _received(self._feedback, MAX_REPORTS_PER_TURN):
-            self._on_feedback(frames)
-        for frames in _received(self._orders, MAX_ORDERS_PER_TURN):
-            self._on_orders(frames)
-        ended, refused = self._doors.step()
-        # libzmq cuts off who sends an oversized frame without telling; the end of a connection can be counted.
-        self._drop("peer_left_or_cut_off", ended)
-        self._drop("connection_refused", refused)
+        for message in self._heard.take(MAX_REPORTS_PER_TURN):
+            self._on_dispatch(message.frames)
+        for message in self._reported.take(MAX_REPORTS_PER_TURN, MAX_REPORTS_SECS_PER_TURN):
+            self._on_feedback(message.frames)
+        for message in self._sent.take(MAX_ORDERS_PER_TURN, MAX_ORDERS_SECS_PER_TURN):
+            self._on_orders(message.frames)
+        for cause, count in self._doors.step().items():
+            self._drop(cause, count)
         self._stage.poll()
         if self._stage.health_is_due():
             self._stage.tell_health(
@@ -225,11 +241,28 @@ class BreakerLoop:
             self._narrator.nonsense(link, error)
             return None
 
-    def _on_control(self, frames: list[bytes], sender: str) -> None:
-        *envelope, payload = frames
+    def _on_control(self, request: Received) -> None:
+        *envelope, payload = request.frames
         if len(envelope) > MAX_ENVELOPE_FRAMES:
             self._drop("extra_frames")
             return
+        sender = request.sender or envelope[0].hex()
+        refusal = self._requests.refusal(sender)
+        if refusal:
+            self._drop("too_many_requests")
+            self._answer(envelope, _no(_id_in(payload), "not_allowed", refusal))
+        else:
+            self._requests.add(sender, request.frames)
+
+    def _serve_requests(self) -> None:
+        deadline = time.monotonic() + MAX_CONTROL_SECS_PER_TURN
+        while self._requests:
+            sender, (*envelope, payload) = self._requests.take()
+            self._serve_request(envelope, payload, sender)
+            if time.monotonic() >= deadline:
+                return
+
+    def _serve_request(self, envelope: list[bytes], payload: bytes, sender: str) -> None:
         try:
             fields = decode_map(payload)
             if fields.get("kind") != "request":
@@ -244,7 +277,7 @@ class BreakerLoop:
             self._drop(error.cause)
             self._answer(envelope, _no(_id_of(error.fields), "bad_request", error.reason))
             return
-        self._dispatch_request(envelope, request, sender or envelope[0].hex())
+        self._dispatch_request(envelope, request, sender)
 
     def _dispatch_request(self, envelope: list[bytes], request: Any, sender: str) -> None:
         if isinstance(request, ResetRequest) and request.scope == SYSTEM and not self._stage.refuses_reset(request):
@@ -283,7 +316,7 @@ class BreakerLoop:
 
     def _go_on_looking_up(self) -> None:
         deadline = time.monotonic() + MAX_LOOKUP_SECS_PER_TURN
-        for envelope, reply in self._lookups.step(lambda: time.monotonic() >= deadline):
+        for envelope, reply in self._lookups.step(self._replies.has_read, lambda: time.monotonic() >= deadline):
             self._answer(envelope, reply)
 
     # -- out -----------------------------------------------------------------------------------------------
@@ -366,38 +399,11 @@ class BreakerLoop:
 
     def _answer(self, envelope: list[bytes], fields: dict[str, Any]) -> None:
         payload = encode_map({"v": VERSION, "kind": "reply", **fields})
-        try:
-            self._control.send_multipart([*envelope, payload], zmq.NOBLOCK)
-        except zmq.ZMQError:
-            self._drop("reply_to_nobody")
+        self._drop("reply_to_nobody", self._replies.send(envelope, payload))
 
     def _drop(self, cause: str, count: int = 1) -> None:
         if count:
             self._dropped[cause] = self._dropped.get(cause, 0) + count
-
-
-def _received(
-    socket: zmq.Socket[bytes], most: int, secs: float = math.inf, *, copy: bool = True
-) -> Iterator[list[Any]]:
-    """What has come, message by message, for so long at most; not copied, each frame also knows who has sent it."""
-    deadline = time.monotonic() + secs
-    for _ in range(most):
-        try:
-            yield socket.recv_multipart(zmq.NOBLOCK, copy=copy)
-        except zmq.Again:
-            return
-        if time.monotonic() >= deadline:
-            return
-
-
-def sender_of(frame: zmq.Frame) -> str:
-    """The process that has sent this, where the system tells: on ipc ZeroMQ has it as localhost:uid:gid:pid (Linux)."""
-    try:
-        address = str(frame.get("Peer-Address"))
-    except zmq.ZMQError:
-        return ""
-    pid = address.rpartition(":")[2]
-    return f"pid {pid}" if pid.isdigit() and pid != "0" else ""
 
 
 def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:
@@ -411,6 +417,13 @@ def _id_of(fields: dict[str, Any]) -> str | int | None:
     """The id of a request as far as it could be read: without it nobody would know whose the answer is."""
     given = fields.get("id")
     return given if isinstance(given, str | int) else None
+
+
+def _id_in(payload: bytes) -> str | int | None:
+    try:
+        return _id_of(decode_map(payload))
+    except DecodeError as error:
+        return _id_of(error.fields)
 
 
 def _no(request_id: Any, code: str, error: str) -> dict[str, Any]:

@@ -69,6 +69,10 @@ class Seats:
         for batch in self._batches.values():
             batch.connections.discard(descriptor)
 
+    def endpoint_of(self, descriptor: int) -> str | None:
+        """By which batch a connection has come; None: it is none of ours."""
+        return next((each for each, batch in self._batches.items() if descriptor in batch.connections), None)
+
     def forget(self, is_open: Callable[[int], bool]) -> None:
         """Count again: what is not open any more has left without a word."""
         for batch in self._batches.values():

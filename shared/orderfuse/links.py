@@ -24,9 +24,12 @@ from orderfuse.settings import Settings, SettingsError, variable_name
 Listener = socket.socket
 LinkName = Literal["orders", "events", "control", "dispatch", "feedback"]
 
-# A topic has at most 48 characters, and the greeting of a connection needs 300 bytes. Each byte of a
-# subscription costs the breaker memory and time, so that one of a megabyte would stop it.
-MAX_SUBSCRIPTION_BYTES = 512
+# The longest is `state/strategy:`, an id of 32, and `/`. The breaker cuts off who subscribes to a longer one.
+MAX_TOPIC_BYTES = 48
+# What a subscriber may send in one frame. A subscription to the longest topic has 58 bytes, and libzmq's greeting fits
+# then; the rest is for those of other makes, which may say more of themselves. Each byte of a subscription costs the
+# breaker memory and time before it hears of it, so that one of a megabyte would stop it.
+MAX_SUBSCRIBER_BYTES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,9 @@ class Link:
     peer: End
 
 
+# Messages that ZeroMQ lets wait unless it is told otherwise.
+ZEROMQ_HWM = 1000
+
 COMMON: dict[int, int] = {
     # No heartbeats of ZeroMQ: libzmq 4.3 aborts the process when one is due while a full queue has stopped its
     # reading and the peer is gone (zeromq/libzmq issues 4364, 3596, 3937), so any client could end the breaker. The
@@ -57,28 +63,57 @@ COMMON: dict[int, int] = {
     zmq.RECONNECT_IVL_MAX: 1000,
 }
 
+# How much may wait for the breaker, or for who listens to it: a process may have 104 connections to each public link
+# and 8 to each of the executor's (services/breaker/descriptors.py), and with all of them it shall not cost more than
+# some 100 MB on a link. RCVHWM is counted in messages of up to 16 KiB; what does not fit waits at the sender.
 TOPOLOGY: dict[LinkName, Link] = {
     "orders": Link(
-        breaker=End(zmq.SUB, {zmq.RCVHWM: 1000, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # 53 MB of one process. A bare PUB keeps 1,000 orders of a burst itself, a client's XPUB waits.
+        breaker=End(zmq.SUB, {zmq.RCVHWM: 32, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
         # IMMEDIATE and NODROP: refuse to send rather than keep an order for later. SNDHWM: few can be under way.
         peer=End(zmq.XPUB, {zmq.IMMEDIATE: 1, zmq.XPUB_NODROP: 1, zmq.SNDHWM: 64}),
     ),
     "events": Link(
         # Never NODROP: one slow monitor would hold up everybody. A gap in seq shows what was dropped.
-        breaker=End(zmq.PUB, {zmq.LINGER: 1000, zmq.SNDHWM: 10_000, zmq.MAXMSGSIZE: MAX_SUBSCRIPTION_BYTES}),
-        peer=End(zmq.SUB, {zmq.RCVHWM: 10_000, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
+        # XPUB, and VERBOSER: the breaker counts what each subscriber has standing, so it must hear of each subscription
+        # and of each end of one, also where others have the same.
+        # SNDHWM: a fifth of a second at 10,000 events a second, for a reader whose own queue is full or that gets no
+        # time. An event has some 400 bytes, shared by all who wait for it, and 128 for each of them: 28 MB if all
+        # connections of one process have stopped reading together, 110 MB if each at another time.
+        # RCVHWM: a call to the socket does not return while subscriptions come in, and keeps all it takes. With one
+        # at a time libzmq's thread has more work with each than the call has, so that it soon finds none; with 8, 20
+        # connections that subscribe without end held the breaker up and cost it 400 MB in a minute.
+        breaker=End(
+            zmq.XPUB,
+            {
+                zmq.XPUB_VERBOSER: 1,
+                zmq.LINGER: 1000,
+                zmq.SNDHWM: 2000,
+                zmq.RCVHWM: 1,
+                zmq.MAXMSGSIZE: MAX_SUBSCRIBER_BYTES,
+            },
+        ),
+        peer=End(zmq.SUB, {zmq.RCVHWM: 32_000, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "control": Link(
-        # SNDHWM: who asks and does not read is kept few replies, since each may have 256 KiB; the rest are dropped.
-        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 16, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # SNDHWM: who asks and does not read is kept few replies, since each may have 256 KiB: 80 MB of one process with
+        # the one that is being written, and 27 MB that wait in the breaker (services/breaker/replies.py).
+        # RCVHWM: 14 MB of one process, which mostly asks one thing at a time.
+        breaker=End(
+            zmq.ROUTER,
+            {zmq.ROUTER_MANDATORY: 1, zmq.SNDHWM: 2, zmq.RCVHWM: 8, zmq.MAXMSGSIZE: MAX_FRAME_BYTES},
+        ),
         peer=End(zmq.DEALER, {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "dispatch": Link(
-        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # RCVHWM: 16 MB of one process. SNDHWM stays at ZeroMQ's 1,000: a stop cancels many orders at once, with some
+        # 200 bytes each; who is no executor is told no more than that.
+        breaker=End(zmq.ROUTER, {zmq.ROUTER_MANDATORY: 1, zmq.RCVHWM: 128, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
         peer=End(zmq.DEALER, {zmq.IMMEDIATE: 1, zmq.MAXMSGSIZE: MAX_REPLY_BYTES}),
     ),
     "feedback": Link(
-        breaker=End(zmq.PULL, {zmq.RCVHWM: 10_000, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
+        # RCVHWM: a turn's worth, 32 MB of one process; the executor keeps 10,000 itself, and all of them on disk.
+        breaker=End(zmq.PULL, {zmq.RCVHWM: 256, zmq.MAXMSGSIZE: MAX_FRAME_BYTES}),
         # IMMEDIATE=0: facts must survive a breaker that is away; the journal covers what is lost on the way.
         peer=End(zmq.PUSH, {zmq.IMMEDIATE: 0, zmq.SNDHWM: 10_000}),
     ),
@@ -126,6 +161,12 @@ def bind(context: zmq.Context[Any], settings: Settings, link: LinkName) -> zmq.S
         end.close()
         raise
     return end
+
+
+def waiting(link: LinkName) -> tuple[int, int]:
+    """How many messages may wait at the breaker's end for each connection: to be read, and to be sent."""
+    options = TOPOLOGY[link].breaker.options
+    return options.get(zmq.RCVHWM, ZEROMQ_HWM), options.get(zmq.SNDHWM, ZEROMQ_HWM)
 
 
 def open_end(context: zmq.Context[Any], link: LinkName) -> zmq.Socket[bytes]:

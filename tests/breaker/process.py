@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -69,6 +70,12 @@ class Home:
         process = self.start(**variables)
         self.peer().status()
         return process
+
+    def program(self, code):
+        """Start another program."""
+        program = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True)
+        self.processes.append(program)
+        return program
 
     def peer(self, strategy_id="raw"):
         peer = Peer(self.path, strategy_id)

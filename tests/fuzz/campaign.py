@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,10 @@ from orderfuse.messages import (
     TripRequest,
 )
 from tests.fuzz.corpus import STRATEGY
-from tests.fuzz.hostile import Hostiles
+from tests.fuzz.dialer import Dialer
+from tests.fuzz.hostile import HONEST, Hostiles
 from tests.fuzz.mutate import Case, case_of
-from tests.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, HONEST, Oracle, reset_the_fuzzers_circuit
+from tests.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, Oracle, reset_the_fuzzers_circuit
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import Peer, connect
 from tests.pipeline.pipeline import Pipeline
@@ -74,7 +75,9 @@ class Attacker:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._links = pipeline.home / "links"
-        self._peers = {link: Peer(self._links / link, kind) for link, kind in SOCKET_TYPES.items()}
+        # The honest strategy is in this process: it must not be taken for the one that sends garbage.
+        self._dialer = Dialer()
+        self._peers = {link: Peer(self._links / link, kind, self._dialer) for link, kind in SOCKET_TYPES.items()}
         self._idle: deque[socket.socket] = deque()
 
     @property
@@ -92,7 +95,7 @@ class Attacker:
             self._peers[case.link].send(case.frames)
             return
         for _ in range(case.connections):
-            peer = connect(self._links / case.link)
+            peer = connect(self._links / case.link, self._dialer)
             # It may be cut off before all is said.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 peer.sendall(case.stream)
@@ -104,6 +107,7 @@ class Attacker:
         """Close every connection."""
         for peer in [*self._idle, *self._peers.values()]:
             peer.close()
+        self._dialer.close()
 
 
 def run(
@@ -145,14 +149,14 @@ def attack(
         orders = Orders()
         attacker = Attacker(pipeline)
         ending = contextlib.closing(hostiles) if hostiles else contextlib.nullcontext()
-        with contextlib.closing(attacker), ending, health_of(pipeline) as health:
+        with contextlib.closing(attacker), ending, news_of(pipeline, "health/") as health:
             oracle = begin(pipeline, program, orders)
             if hostiles:
                 oracle.growth_mb = GROWTH_BESIDE_FLOODS_MB
             _bombard(result, iter(cases), until, tell, attacker, oracle, orders, program, hostiles)
             if not result.complaints:
                 # It comes once a second: by then the last case has had its effect, too.
-                result.dropped = health()
+                result.dropped = health()["dropped"]
                 result.complaints += oracle.quick_look()
         result.memory_mb, result.lines = oracle.memory_mb, oracle.lines
         result.fills, result.held_up, result.placed = oracle.honest.fills, oracle.honest.held_up, oracle.placed
@@ -253,19 +257,19 @@ def is_somebodys_will(case: Case) -> bool:
 
 
 @contextlib.contextmanager
-def health_of(pipeline: Pipeline) -> Any:
-    """Give a function that returns what the breaker says it has dropped, by cause."""
+def news_of(pipeline: Pipeline, topic: str) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Give a function that returns what is told next on a topic, older ones left out."""
     context = zmq.Context()
-    health = context.socket(zmq.SUB)
-    health.connect(f"ipc://{pipeline.home}/links/events")
-    health.subscribe(b"health/")
+    listener = context.socket(zmq.SUB)
+    listener.connect(f"ipc://{pipeline.home}/links/events")
+    listener.subscribe(topic.encode())
 
-    def latest() -> dict[str, int]:
-        while health.poll(0):
-            health.recv_multipart()
-        assert health.poll(5000), "the breaker tells no health"
-        dropped: dict[str, int] = msgpack.unpackb(health.recv_multipart()[1])["dropped"]
-        return dropped
+    def latest() -> dict[str, Any]:
+        while listener.poll(0):
+            listener.recv_multipart()
+        assert listener.poll(5000), f"the breaker tells nothing on {topic}"
+        told: dict[str, Any] = msgpack.unpackb(listener.recv_multipart()[1])
+        return told
 
     try:
         yield latest

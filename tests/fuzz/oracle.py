@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.corpus import STRATEGY
+from tests.fuzz.hostile import HONEST, REPLACER
 from tests.fuzz.validity import Orders
 from tests.pipeline.pipeline import SERVICES, Pipeline
 from tests.pipeline.raw import RawProgram
 
-HONEST = "honest"
 # Loading, caches and the pools of the allocator settle in the first seconds; from then on memory is flat.
 # The allowance is what the allocator keeps of a burst (a frame of 4 MB is read before it is refused) ...
 GROWTH_MB = 24.0
@@ -178,7 +178,7 @@ class Oracle:
             if entry["dir"] != "in" or entry["message"] != "placeOrder":
                 continue
             self.placed += 1
-            if not entry["fields"]["orderRef"].startswith(f"{HONEST}-"):
+            if not entry["fields"]["orderRef"].startswith((f"{HONEST}-", f"{REPLACER}-")):
                 complaints.append(self._orders.complaint(entry["fields"]))
         return [text for text in complaints if text]
 

@@ -7,16 +7,19 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgpack
 import pytest
 
 from tests.fuzz import oracle as oracle_module
-from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, health_of, is_somebodys_will, run
+from tests.fuzz.campaign import MAX_IDLE, SETTINGS, Attacker, begin, is_somebodys_will, news_of, run
 from tests.fuzz.corpus import MARKET, STOCK, STRATEGY, order_message
+from tests.fuzz.dialer import Dialer
+from tests.fuzz.hostile import HONEST
 from tests.fuzz.mutate import Case, case_of, case_of_text
-from tests.fuzz.oracle import HONEST, Oracle
+from tests.fuzz.oracle import Oracle
 from tests.fuzz.validity import Orders
 from tests.fuzz.zmtp import GREETING, connect, frame, ready, shake_hands
 from tests.pipeline.pipeline import Pipeline, running, wait_until
@@ -76,7 +79,8 @@ def test_the_oracle_sees_what_a_log_must_not_have(watched: Watched) -> None:
 def test_the_oracle_sees_memory_and_files_that_grow(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, _, oracle = watched
     monkeypatch.setattr(oracle, "growth_mb", -1000.0)
-    connections = [connect(pipeline.home / "links" / "control") for _ in range(60)]
+    with closing(Dialer()) as dialer:
+        connections = [connect(pipeline.home / "links" / "control", dialer) for _ in range(60)]
     for connection in connections:
         connection.sendall(GREETING + ready(b"DEALER"))
     assert oracle.quick_look() == []
@@ -164,7 +168,8 @@ def test_a_subscription_of_megabytes_is_cut_off_and_costs_nothing(breaker: tuple
     pipeline, program = breaker
     pid = pipeline.processes["breaker"].pid
     before = oracle_module.memory_mb(pid)
-    peer = connect(pipeline.home / "links" / "events")
+    with closing(Dialer()) as dialer:
+        peer = connect(pipeline.home / "links" / "events", dialer)
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         peer.sendall(GREETING + ready(b"SUB") + frame(b"\x01" + b"x" * 8_000_000))
     peer.close()
@@ -182,13 +187,16 @@ def test_a_program_that_asks_for_long_replies_and_reads_none_costs_little(
     program.wait_event("invalid", last)
     page = {"v": 1, "kind": "request", "op": "events", "id": 1, "topic": "order/raw/", "limit": 1000}
     before = oracle_module.memory_mb(pipeline.processes["breaker"].pid)
-    peer = connect(pipeline.home / "links" / "control")
+    with closing(Dialer()) as dialer:
+        peer = connect(pipeline.home / "links" / "control", dialer)
     shake_hands(peer, b"DEALER")
     status = {"v": 1, "kind": "request", "op": "status", "id": 2}
     try:
         peer.sendall(frame(msgpack.packb(page)) * 250 + frame(msgpack.packb(status)) * 2000)
-        with health_of(pipeline) as health:
-            wait_until(lambda: health().get("reply_to_nobody", 0) > 200, "replies that nobody takes are dropped")
+        with news_of(pipeline, "health/") as health:
+            wait_until(
+                lambda: health()["dropped"].get("reply_to_nobody", 0) > 200, "replies that nobody takes are dropped"
+            )
         # All of the pages would be 34 MB.
         assert oracle_module.memory_mb(pipeline.processes["breaker"].pid) < before + 15
     finally:
@@ -202,12 +210,12 @@ def test_a_flood_of_connections_does_not_end_the_breaker() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (300, hard))
     peers: list[socket.socket] = []
     try:
-        with running("breaker") as pipeline, RawProgram(pipeline.home) as program:
+        with running("breaker") as pipeline, RawProgram(pipeline.home) as program, closing(Dialer()) as dialer:
             resource.setrlimit(resource.RLIMIT_NOFILE, (2048, hard))
             program.ready()
             # Idle ones are cut off after two seconds: these must be there at the same time.
             while len(peers) < 600:
-                peers.append(connect(pipeline.home / "links" / "control"))
+                peers.append(connect(pipeline.home / "links" / "control", dialer))
             assert program.request("status")["ok"]
             assert pipeline.processes["breaker"].poll() is None
     finally:

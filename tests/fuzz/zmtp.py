@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tests.fuzz.dialer import Dialer
+
 # Whoever takes nothing for so long hangs.
 TAKE_SECS = 20.0
 
@@ -35,7 +37,7 @@ def stream_of(frames: Sequence[bytes]) -> bytes:
     return b"".join(frame(body, flags=_MORE if at < last else 0) for at, body in enumerate(frames))
 
 
-def connect(path: Path) -> socket.socket:
+def connect(path: Path, dialer: Dialer) -> socket.socket:
     """A connection that has said nothing yet.
 
     Raises:
@@ -43,17 +45,14 @@ def connect(path: Path) -> socket.socket:
     """
     deadline = time.monotonic() + TAKE_SECS
     while True:
-        peer = socket.socket(socket.AF_UNIX)
-        peer.settimeout(TAKE_SECS)
         try:
-            peer.connect(str(path))
+            peer = dialer.connect(path)
         except BlockingIOError:
-            # More wait to be accepted than the system lets wait.
-            peer.close()
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nobody accepts connections at {path}") from None
             time.sleep(0.01)
         else:
+            peer.settimeout(TAKE_SECS)
             return peer
 
 
@@ -75,8 +74,8 @@ def shake_hands(peer: socket.socket, socket_type: bytes) -> None:
 class Peer:
     """A connection that speaks well, whatever it says; made anew when the other end has cut it."""
 
-    def __init__(self, path: Path, socket_type: bytes) -> None:
-        self._path, self._socket_type = path, socket_type
+    def __init__(self, path: Path, socket_type: bytes, dialer: Dialer) -> None:
+        self._path, self._socket_type, self._dialer = path, socket_type, dialer
         self._socket: socket.socket | None = None
 
     def send(self, frames: Iterable[bytes]) -> None:
@@ -110,7 +109,7 @@ class Peer:
         """
         deadline = time.monotonic() + TAKE_SECS
         while time.monotonic() < deadline:
-            peer = connect(self._path)
+            peer = connect(self._path, self._dialer)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 shake_hands(peer, self._socket_type)
                 return peer
