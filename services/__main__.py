@@ -9,6 +9,8 @@ import sys
 
 from honcho.command import main as honcho
 
+from orderfuse.settings import begin_run
+
 
 def main() -> None:
     """Run `honcho start`, which ends with its first process, by ctrl-C, by SIGTERM, and when its terminal is closed."""
@@ -18,6 +20,7 @@ def main() -> None:
     # end: without that honcho waits for ever. Only a forked one inherits the handler, and since Python 3.14 it takes
     # asking to have them forked on Linux too.
     multiprocessing.set_start_method("fork")
+    begin_run()
     honcho(["start", *sys.argv[1:]])
 
 

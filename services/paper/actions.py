@@ -18,11 +18,12 @@ from services.paper.faults import (
     Notice,
     ReadOnly,
     Restart,
+    TradeByHand,
     fields_of,
     kind_of,
     text_for,
 )
-from services.paper.orders import CONTRACT_FIELDS, Order
+from services.paper.orders import CONTRACT_FIELDS, Order, Ticket
 
 if TYPE_CHECKING:
     from services.paper.gateway import PaperGateway
@@ -83,7 +84,34 @@ def _liquidity(gateway: PaperGateway, action: Liquidity, _now: float) -> None:
     exchange.set_available_size(exchange.instrument(contract_of(action)), action.size)
 
 
-def contract_of(fault: MovePrice | Liquidity) -> dict[str, str]:
+def _trade_by_hand(gateway: PaperGateway, action: TradeByHand, now: float) -> None:
+    exchange = gateway.exchange
+    by_hand = [order.ticket.order_id for order in exchange.book.all_orders() if order.ticket.client_id == 0]
+    ticket = Ticket(
+        client_id=0,
+        # TWS gives what a person enters there numbers below 0, if any.
+        order_id=min([0, *by_hand]) - 1,
+        contract={**contract_of(action), "exchange": "SMART"},
+        action="BUY" if action.shares > 0 else "SELL",
+        quantity=abs(action.shares),
+        order_type="MKT" if action.price is None else "LMT",
+        limit_price=action.price,
+        aux_price=None,
+        tif="DAY",
+        oca_group="",
+        account=exchange.account_id,
+        order_ref="",
+        transmit=True,
+        parent_id=0,
+        what_if=False,
+        duration_secs=None,
+        good_till="",
+        echo=None,
+    )
+    gateway.desk.perform(exchange.place_by_hand(ticket, now))
+
+
+def contract_of(fault: MovePrice | Liquidity | TradeByHand) -> dict[str, str]:
     """Return the contract fields that a fault names."""
     named = {"symbol": fault.symbol, "secType": fault.sec_type, "currency": fault.currency}
     return {**dict.fromkeys(CONTRACT_FIELDS, ""), **named}
@@ -125,6 +153,7 @@ _ACTIONS: dict[type[Action], Callable[[PaperGateway, Any, float], None]] = {
     ReadOnly: _read_only,
     MarginValues: _margin,
     FillOrders: _fill,
+    TradeByHand: _trade_by_hand,
     MovePrice: _price,
     Liquidity: _liquidity,
 }

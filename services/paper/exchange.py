@@ -151,6 +151,23 @@ class Exchange:
             return [self._preview(ticket, instrument)]
         if old is not None:
             return self._change(old, ticket, now)
+        return self._book_if_it_may(ticket, instrument, now, slice_size)
+
+    def place_by_hand(self, ticket: Ticket, now: float) -> list[Effect]:
+        """Take an order that a person enters in TWS; no client counts its number.
+
+        Raises:
+            UnknownContractError: There is no such contract.
+        """
+        instrument = self.catalogue.resolve(ticket.contract)
+        refusal = refuse_order(ticket, instrument, self.account_id, now)
+        if refusal is not None:
+            return self._book_refused(ticket, instrument, refusal, now)
+        return self._book_if_it_may(ticket, instrument, now, None)
+
+    def _book_if_it_may(
+        self, ticket: Ticket, instrument: Instrument, now: float, slice_size: float | None
+    ) -> list[Effect]:
         refusal = self._refuse_margin(ticket, instrument) or self._refuse_number(ticket, instrument)
         if refusal is not None:
             return self._book_refused(ticket, instrument, refusal, now)

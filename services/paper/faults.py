@@ -249,6 +249,25 @@ class FillOrders(Action, frozen=True, kw_only=True):
     away: bool = False
 
 
+class TradeByHand(Action, frozen=True, kw_only=True):
+    """Somebody buys in TWS, or (below 0) sells: at the market, or at `price`, where it may rest."""
+
+    symbol: Word
+    shares: Annotated[float, Meta(ge=-1e9, le=1e9)]
+    price: Price | None = None
+    sec_type: Word = "STK"
+    currency: Word = "USD"
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither bought nor sold.
+
+        Raises:
+            FaultError: it is of 0 shares.
+        """
+        if self.shares == 0:
+            raise FaultError("shares is 0; allowed are numbers from -1e+09 to 1000000000 but 0", "shares")
+
+
 class MovePrice(Action, frozen=True, kw_only=True):
     """The market moves to a price."""
 
@@ -289,6 +308,7 @@ KINDS: dict[str, type[Fault]] = {
     "read_only": ReadOnly,
     "margin": MarginValues,
     "fill": FillOrders,
+    "trade_by_hand": TradeByHand,
     "price": MovePrice,
     "liquidity": Liquidity,
 }

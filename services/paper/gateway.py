@@ -15,7 +15,7 @@ from services.paper.board import FaultBoard
 from services.paper.control import ControlSocket
 from services.paper.desk import PaperDesk
 from services.paper.exchange import ACCOUNT_ID, TICK_SECS, Exchange
-from services.paper.faults import Fault, Liquidity, MovePrice
+from services.paper.faults import Fault, Liquidity, MovePrice, TradeByHand
 from services.paper.orders import CONTRACT_FIELDS
 from services.paper.record import WireRecord
 from services.paper.sessions import HANDSHAKE_SECS, Session
@@ -176,7 +176,7 @@ class PaperGateway:
             TooManyFaultsError: Too many wait already.
             UnknownContractError: It names a contract that there is not.
         """
-        if isinstance(fault, MovePrice | Liquidity):
+        if isinstance(fault, MovePrice | Liquidity | TradeByHand):
             self.exchange.instrument(contract_of(fault))
         self.faults.arm(fault)
         self.run_due()

@@ -3,6 +3,7 @@
 A journal of JSON lines: whatever has changed at once is appended as one line, a list of rows, before any client is
 told of it, so that a kill -9 loses nothing that was told. At the start the last row about a thing counts, and the file
 is written anew, atomically. It guards against the death of the process, not of the machine: nothing is synced.
+Of orders that are over, the newest stay: who trades for days must not wait for all of them at the next start.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ from services.crash_points import reach
 from services.paper.account import Position
 from services.paper.exchange import Exchange
 from services.paper.instruments import Instrument
-from services.paper.orders import Execution, Order, Status, Ticket
+from services.paper.orders import LIVE, Execution, Order, Status, Ticket
 
 FORMAT = "orderfuse paper state 2"
 # Beyond this, and twice what was left the last time, the journal is written anew.
 MIN_REWRITE_BYTES = 64 << 20
+# So many orders that are over are kept: writing them anew takes well below the 3 s after which a gateway is silent.
+KEEP_DONE = 5_000
 _ORDER_FIELDS = (
     "perm_id", "sequence", "filled", "paid", "last_price", "triggered", "held", "expires_at", "done_at",
     "done_text", "commission", "slice_size", "trail_stop",
@@ -31,6 +34,9 @@ _ORDER_FIELDS = (
 _EXECUTION_FIELDS = (
     "exec_id", "at", "shares", "price", "cumulative", "average_price", "commission", "realized_pnl",
 )  # fmt: skip
+
+# Whoever starts anew has journals that know what the old book held.
+_ANEW = "move it away to start anew; what the journals know of it then shows as drift"
 
 _Row = dict[str, Any]
 
@@ -72,14 +78,15 @@ class StateFile:
             return self._restore_from(self._read(), now)
         except OSError as error:
             raise StateError(
-                f"{self._path} (paper.state_file) cannot be used: {why(error)}; name another one"
+                f"{self._path} (paper.state_file) cannot be used: {why(error)}; make room on its disk and see that you "
+                f"may read and write there, or {_ANEW}"
             ) from error
 
     def _restore_from(self, rows: list[_Row], now: float) -> int:
         try:
             _restore(self._exchange, rows)
         except (KeyError, TypeError, ValueError) as error:
-            raise StateError(f"{self._path} says what cannot be ({error!r}); move it away to start anew") from error
+            raise StateError(f"{self._path} says what cannot be ({error!r}); {_ANEW}") from error
         book = self._exchange.book
         book.changed = {}
         for order in [order for order in book.live.values() if not order.held]:
@@ -120,13 +127,15 @@ class StateFile:
         exchange.book.changed = {}
         self._executions_saved = exchange.execution_count
         self._ids_saved = exchange.book.highest_ids()
-        orders = exchange.book.all_orders()
+        live = list(exchange.book.live.values())
+        orders = live + exchange.book.all_orders()[len(live) :][-KEEP_DONE:]
+        kept = {order.perm_id for order in orders}
         data = _encoded(
             [
                 {"is": FORMAT},
                 {"is": "ids", "highest": self._ids_saved},
                 *(_order_row(exchange, order) for order in orders),
-                *(_execution_row(execution) for execution in exchange.executions),
+                *(_execution_row(each) for each in exchange.executions if each.order.perm_id in kept),
                 _account_row(exchange),
             ]
         )
@@ -176,19 +185,22 @@ class StateFile:
             rows = [row for text in texts for row in json.loads(text)]
             known = not rows or rows[0]["is"] == FORMAT
         except (ValueError, KeyError, TypeError) as error:
-            raise StateError(f"{self._path} is no state file ({error}); name another one") from error
+            raise StateError(f"{self._path} is no state file ({error}); {_ANEW}") from error
         if not known or (data and not rows):
-            raise StateError(f"{self._path} is no state file of this version; move it away to start anew")
+            raise StateError(f"{self._path} is no state file of this version; {_ANEW}")
         return rows
 
 
-def _restore(exchange: Exchange, rows: Iterable[_Row]) -> None:
+def _restore(exchange: Exchange, said: Iterable[_Row]) -> None:
     # Later rows replace earlier ones about the same thing.
     last: dict[str, dict[Any, _Row]] = {"order": {}, "execution": {}, "account": {}, "ids": {}}
-    for row in rows:
+    for row in said:
         if row["is"] in last:
             last[row["is"]][row.get("exec_id") or row.get("perm_id")] = row
-    for row in sorted(last["order"].values(), key=lambda row: int(row["sequence"])):
+    rows = sorted(last["order"].values(), key=lambda row: int(row["sequence"]))
+    done = [row["perm_id"] for row in rows if row["status"] not in LIVE]
+    forgotten = set(done[:-KEEP_DONE])
+    for row in (row for row in rows if row["perm_id"] not in forgotten):
         order = _order_from(exchange, row)
         exchange.market(order.instrument).walk.move_to(row["price"])
         exchange.book.restore(order)
@@ -216,8 +228,8 @@ def _order_row(exchange: Exchange, order: Order) -> _Row:
         "is": "order",
         **{name: getattr(order, name) for name in _ORDER_FIELDS},
         "status": order.status.value,
-        "ticket": asdict(order.ticket),
-        "instrument": asdict(order.instrument),
+        "ticket": _shallow(order.ticket),
+        "instrument": _shallow(order.instrument),
         "price": exchange.quote(order.instrument).last,
     }
 
@@ -249,6 +261,11 @@ def _account_row(exchange: Exchange) -> _Row:
     account = exchange.account
     positions = [asdict(position) for position in account.positions.values()]
     return {"is": "account", "cash": account.cash, "commissions": account.commissions, "positions": positions}
+
+
+def _shallow(thing: Ticket | Instrument) -> _Row:
+    """Its fields as they are; `asdict` would copy what stands in them, which takes most of the time."""
+    return {each.name: getattr(thing, each.name) for each in fields(thing)}
 
 
 def _encoded(rows: list[_Row]) -> bytes:

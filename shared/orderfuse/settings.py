@@ -28,6 +28,9 @@ from orderfuse.plain import MAX_VALUE, plain, shown
 
 SETTINGS_FILE = "orderfuse.toml"
 CRASH_VARIABLE = "ORDERFUSE_CRASH_AT"
+# Set by `make run` for what it starts: its paper gateway keeps a book in the home, as the journals beside it do.
+RUN_VARIABLE = "ORDERFUSE_RUN"
+PAPER_BOOK = "paper-book.jsonl"
 _PREFIX = "ORDERFUSE_"
 # Every setting with a comment of its own has some kilobytes. What is larger is another file.
 MAX_FILE_BYTES = 256 * 1024
@@ -136,7 +139,11 @@ class PaperSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ""
     state_file: Annotated[
         str,
-        Meta(max_length=4096, pattern=_PRINTABLE, description="file that keeps the book over restarts; empty: none"),
+        Meta(
+            max_length=4096,
+            pattern=_PRINTABLE,
+            description="file that keeps the book over restarts; empty: none. `make run` has one in the home",
+        ),
     ] = ""
     scenario: Annotated[
         str, Meta(max_length=4096, pattern=_PRINTABLE, description="TOML file of faults to play; empty: none")
@@ -214,6 +221,8 @@ def load_settings(
             tables[table][key] = _checked(table, key, value, source)
     if circuit:
         tables["breaker"]["circuit"] = CircuitBreakerConfig(**circuit)
+    if environ.get(RUN_VARIABLE):
+        tables["paper"].setdefault("state_file", str(home / PAPER_BOOK))
     built = {table: TABLES[table](**values) for table, values in tables.items()}
     return Settings(home=home, **built)  # type: ignore[arg-type]
 
@@ -233,6 +242,11 @@ def setting_names(table: str) -> tuple[str, ...]:
 def variable_name(table: str, key: str) -> str:
     """The environment variable that sets `table.key`."""
     return f"{_PREFIX}{table.upper()}__{key.upper()}"
+
+
+def begin_run() -> None:
+    """Have every process that this one starts know that it is part of `make run`."""
+    os.environ[RUN_VARIABLE] = "1"
 
 
 def crash_at(environ: Mapping[str, str] | None = None) -> tuple[str, int] | None:
@@ -295,7 +309,7 @@ def _document(path: Path) -> dict[str, Any]:
 def _from_environment(environ: Mapping[str, str]) -> _Given:
     given: _Given = {}
     for variable, text in environ.items():
-        if not variable.startswith(_PREFIX) or variable in {HOME_VARIABLE, CRASH_VARIABLE}:
+        if not variable.startswith(_PREFIX) or variable in {HOME_VARIABLE, CRASH_VARIABLE, RUN_VARIABLE}:
             continue
         table, separator, key = variable.removeprefix(_PREFIX).lower().partition("__")
         if not separator:

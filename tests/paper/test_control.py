@@ -97,6 +97,10 @@ def test_fields_may_come_as_text_for_a_person_types_them(path):
         ({"op": "fault", "kind": "cut", "how": "axe"}, 'how is "axe"; allowed is fin or rst or mid_frame'),
         ({"op": "fault", "kind": "omit"}, "omit needs message: accountDownloadEnd or"),
         ({"op": "fault", "kind": "price", "symbol": "A", "price": 0}, "price is 0; allowed are numbers above 0"),
+        (
+            {"op": "fault", "kind": "trade_by_hand", "symbol": "MSFT", "shares": 0},
+            "shares is 0; allowed are numbers from -1e+09 to 1000000000 but 0",
+        ),
         ({"op": "fault", "kind": "price", "symbol": "no such", "price": 1}, "No security definition"),
         ({"op": "fault", "kind": "restart", "down_ms": -1}, "whole numbers from 0 to 600000"),
         ({"op": "fault", "kind": "read_only", "active": "yes"}, 'active is "yes"; allowed is true or false'),

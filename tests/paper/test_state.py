@@ -222,7 +222,7 @@ def test_nobody_is_told_what_cannot_be_saved(path, monkeypatch):
 def test_a_file_that_is_no_state_file_is_left_alone(path, text):
     path.parent.mkdir()
     path.write_text(text)
-    with pytest.raises(StateError, match=str(path)):
+    with pytest.raises(StateError, match=f"{path}.*; move it away to start anew; .* shows as drift"):
         kept(path)
     assert path.read_text() == text
 
@@ -280,3 +280,21 @@ def test_a_state_file_that_is_none_stops_the_start(tmp_path):
     assert process.returncode == 1
     assert "is no state file" in errors
     assert "Traceback" not in errors
+
+
+def test_of_orders_that_are_over_the_newest_are_kept_and_ids_stay_used_up(path, monkeypatch):
+    monkeypatch.setattr(state, "KEEP_DONE", 3)
+    exchange, file = kept(path)
+    exchange.place(ticket(1, limit_price=150.0, order_ref="rests"), NOW)
+    for number in range(2, 8):
+        exchange.place(ticket(number), NOW)
+    file.save()
+    for _ in range(2):
+        again, rewritten = kept(path, NOW + 60)
+        assert [order.key for order in again.completed_orders(0)] == [(7, 5), (7, 6), (7, 7)]
+        assert [execution.order.key for execution in again.executions] == [(7, 5), (7, 6), (7, 7)]
+        assert [order.key for order in again.open_orders()] == [(7, 1)]
+        assert again.next_order_id(7) == 8
+        assert account_values(again.totals(), ACCOUNT_ID) == account_values(exchange.totals(), ACCOUNT_ID)
+        assert len(path.read_text().splitlines()) == 1
+        rewritten.close()

@@ -97,7 +97,9 @@ def test_a_disk_without_room_is_said_to_be_one_and_nothing_is_served(folder: Pat
     assert re.match(rf"executor: the journal {folder}/b/executor\.sqlite cannot be opened: ", ends["executor"][1])
     assert "Check free space" in ends["executor"][1]
     assert ends["paper"][0] == 1
-    assert f"{folder}/state (paper.state_file) cannot be used: File too large; name another one" in ends["paper"][1]
+    assert (
+        f"{folder}/state (paper.state_file) cannot be used: File too large; make room on its disk" in ends["paper"][1]
+    )
 
 
 def test_a_file_where_the_sockets_should_be_is_named(folder: Path) -> None:
