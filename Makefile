@@ -31,8 +31,8 @@ help:
 	@echo "make bench         the circuit breaker's speed beside others'"
 	@echo "make bench-paper   the paper gateway's speed and size"
 	@echo "make bench-stop    what still reaches the broker after the decision to stop"
-	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
 	@echo "make bench-doors   what subscriptions and connections without end do to others"
+	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
 	@echo "make setup         only set up what running needs, and start nothing"
 	@echo "make venv          the same with the tools of development"
 	@echo "make clean         remove the environments and caches"
@@ -66,6 +66,7 @@ test: lint
 # Not --quiet: mkdocs does not count what it does not print, and would be strict no more.
 docs: venv
 	@$(BIN)/python docs/generate_settings.py
+	@$(BIN)/python -m docs.generate_bounds
 	@$(BIN)/mkdocs build
 
 # PAGES="commands.md concepts.md" takes some only.

@@ -18,21 +18,27 @@ SOURCES = sorted([*LIBRARY.rglob("*.py"), *SERVICES.rglob("*.py")])
 # Decision logic: time and events in, effects out.
 PURE_NAMES = {
     "services/breaker": {
-        "adoption.py", "batch.py", "brackets.py", "bulletin.py", "conditions.py", "core.py", "crowd.py",
-        "dead_man.py", "dispatcher.py", "executor_desk.py", "executor_link.py", "holders.py", "intake.py",
-        "lookups.py", "operator.py", "orders.py", "owed.py", "remembered.py", "repeats.py", "replacing.py",
-        "requests.py", "scopes.py", "seats.py", "settlement.py", "stage.py", "subscriptions.py",
+        "accepting.py", "adoption.py", "answers.py", "batch.py", "brackets.py", "bulletin.py", "conditions.py",
+        "core.py", "crowd.py", "dead_man.py", "dispatcher.py", "executor_desk.py", "executor_link.py", "holders.py",
+        "intake.py", "last_failures.py", "lookups.py", "operator.py", "orders.py", "owed.py", "places.py", "queues.py",
+        "refusals.py", "remembered.py", "repeats.py", "replacing.py", "requests.py", "scopes.py", "seats.py",
+        "settlement.py", "stage.py", "subscriptions.py",
     },
     "services/executor": {
-        "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py", "outcomes.py", "records.py", "session.py",
-        "story.py",
+        "asking.py", "foreign_orders.py", "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py",
+        "outcomes.py", "pushed.py", "records.py", "session.py", "story.py",
     },
     "services/gateway": {"accounts.py", "pacing.py", "reports.py"},
 }  # fmt: skip
 IMPURE_MODULES = {"zmq", "ib_insync", "asyncio", "socket", "time", "loguru", "sqlite3", "threading", "selectors"}
 # What the processes have in common; it imports no process.
 COMMON = {"gateway", "log", "collector", "crash_points", "runtime"}
-SQLITE_FILES = {"services/runtime/sqlite.py", "services/breaker/journal.py", "services/executor/journal.py"}
+SQLITE_FILES = {
+    "services/runtime/sqlite.py",
+    "services/breaker/journal.py",
+    "services/breaker/keeping.py",
+    "services/executor/journal.py",
+}
 ZMQ_FILES = {
     "links.py", "client.py", "watch.py", "control.py", "cli.py", "loop.py", "doors.py", "door.py", "audience.py",
     "inbox.py", "monitors.py", "replies.py",

@@ -9,12 +9,11 @@ import zmq
 
 from orderfuse import codec, ibfields, links, messages
 from orderfuse.settings import TABLES, load_settings, setting_names
-from services.breaker import bounds, descriptors, loop
+from services.breaker import bounds, descriptors, last_failures, loop, subscriptions
 from services.breaker.conditions import GRACE_NS
 from services.breaker.loop import OPS, ORDER_KINDS
 from services.breaker.operator import ErrorCode
 from services.executor.connection import Timing
-from services.executor.engine import MAX_DRIFT_TOLD
 from tests.breaker.test_settlement import with_unknown
 
 PAGE = (Path(__file__).parent.parent / "docs" / "PROTOCOL.md").read_text()
@@ -113,7 +112,7 @@ def test_every_cause_of_a_dropped_message_stands_on_the_page() -> None:
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     known = set(re.findall(r"(?:_drop|DecodeError)\(\"(\w+)\"", code))
     known |= set(re.findall(r"return \"(\w+)\", f?\"", Path(codec.__file__).read_text(encoding="utf-8")))
-    known |= {"unknown_kind", "bad_field", "peer_left_or_cut_off", "too_many_topics"}
+    known |= {"unknown_kind", "bad_field", "peer_left_or_cut_off"}
     known |= {bound.counted for bound in bounds.of_links(descriptors.ENOUGH)} - {""}
     assert first_column(tables(section("health", section("events")))[1]) == known
 
@@ -127,7 +126,7 @@ def test_every_request_stands_on_the_page_with_its_keys() -> None:
         assert told_optional(told[op]) == optional(kind) & own, op
     who = next(row for row in tables(section("control"))[0] if row[0] == "`who`")[2]
     assert {op for op, kind in OPS.items() if "who" in keys(kind)} == set(
-        re.findall(r"trip|reset|report|resolve|cancel", who)
+        re.findall(r"trip|reset|report|resolve|cancel|accept", who)
     )
 
 
@@ -151,7 +150,9 @@ def test_every_key_of_a_reply_stands_on_the_page() -> None:
     for op, reply in replies.items():
         assert reply["ok"], op
         assert set(reply) - common <= told[op], op
-    assert keys(messages.Drift) | {"account"} <= told["status"]
+    assert keys(messages.Drift) | keys(messages.ForeignOrder) | {"account", "by_hand"} <= told["status"]
+    assert keys(last_failures._Group) | {"last_failures", "failures_by"} <= words(section("control"))
+    assert f"at most {last_failures.MOST} maps" in section("control")
     for name in ("executor", "gateway"):
         assert set(replies["status"][name]) <= told["status"]
 
@@ -163,7 +164,7 @@ def requests() -> list[list[str]]:
 
 def test_every_condition_and_the_numbers_of_drift_stand_on_the_page() -> None:
     assert set(GRACE_NS) <= words(section("state", section("events")))
-    assert f"at most {MAX_DRIFT_TOLD}" in section("control")
+    assert f"at most {messages.MAX_TOLD}" in section("control")
     assert f"Every {Timing().positions_every:g} s the executor compares" in section("control")
 
 
@@ -186,6 +187,13 @@ def test_numbers_of_the_page() -> None:
     assert "at most 16 KiB a frame and 8 levels deep; clients accept 1 MiB" in PAGE
     assert (codec.MAX_FRAME_BYTES, codec.MAX_DEPTH, codec.MAX_REPLY_BYTES) == (16 * 1024, 8, 1024 * 1024)
     assert links.COMMON[zmq.HANDSHAKE_IVL] == 2000
+    assert f"a subscriber: {links.MAX_SUBSCRIBER_BYTES} bytes" in PAGE
+    assert f"Subscriptions have at most {links.MAX_TOPIC_BYTES} bytes" in PAGE
+    assert f"more than {subscriptions.MOST_STANDING} standing" in PAGE
+    assert f"refused for {subscriptions.BARRED_SECS:g} s" in PAGE
+    of_one = descriptors.room(descriptors.ENOUGH)
+    assert f"{of_one['orders'].of_one_process} connections to each public link" in PAGE
+    assert f"{of_one['dispatch'].of_one_process} to each of the executor's" in PAGE
 
 
 def test_no_link_and_no_program_of_the_page_has_heartbeats_of_zeromq() -> None:

@@ -41,7 +41,12 @@ def _run(settings: Settings) -> None:
     if low := descriptors.warning(limit):
         logger.warning("{}", low)
     lock = HomeLock(settings.home, "breaker")
-    journal = Journal(settings.home, wall_ns=time.time_ns(), monotonic_ns=time.monotonic_ns())
+    journal = Journal(
+        settings.home,
+        wall_ns=time.time_ns(),
+        monotonic_ns=time.monotonic_ns(),
+        keep_events_bytes=settings.breaker.keep_events_mb * 1_000_000,
+    )
     try:
         loop = BreakerLoop(settings, journal, limit)
         logger.info("breaker serves {} (window {})", settings.home, settings.dispatch.window)

@@ -46,6 +46,7 @@ def adopt(core: Core, fact: OrderEvent, journal_id: str) -> OrderRecord | None:
     if isinstance(fact, CancelFailed | Replaced | ReplaceFailed):
         return None
     core.batch.notes.append(f"{fact.order_id} of {fact.strategy_id} is known to the executor, and was not known here")
+    core.keep_place(fact.strategy_id)
     record = core.orders[fact.order_id] = OrderRecord(
         order_id=fact.order_id,
         strategy_id=fact.strategy_id,
@@ -58,6 +59,7 @@ def adopt(core: Core, fact: OrderEvent, journal_id: str) -> OrderRecord | None:
         ttl_ms=0,
         arrived_ns=core.now(),
         age_at_arrival_ns=0,
+        arrived_wall_ns=core.wall_ns(),
         # That its bytes have left is no word of IB's.
         state="unknown" if isinstance(fact, Written) else "working",
         passed_ns=core.now(),

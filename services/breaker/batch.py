@@ -8,16 +8,38 @@ from typing import Any
 from orderfuse.messages import Message
 from services.breaker.orders import OrderRecord
 from services.breaker.owed import OwedCancel
+from services.breaker.scopes import KeptCircuit
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A map for everybody on `events`. `journaled`: it has a seq of its own and can be asked for again."""
+    """A map for everybody on `events`.
+
+    Attributes:
+        journaled: it has a seq of its own and can be asked for again.
+        previous: the seq of the journaled one before it: those between were told and are not kept.
+    """
 
     topic: str
     fields: dict[str, Any]
     seq: int = 0
     journaled: bool = True
+    previous: int = 0
+
+
+@dataclass(slots=True)
+class Numbering:
+    """How far one topic has been numbered.
+
+    Attributes:
+        seq: the last number.
+        kept: the last one that the journal keeps.
+        reserved: up to here the journal knows that numbers may have been told.
+    """
+
+    seq: int
+    kept: int
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +97,7 @@ class Batch:
     """
 
     orders: dict[str, OrderRecord] = field(default_factory=dict)
-    circuits: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    circuits: dict[str, KeptCircuit | None] = field(default_factory=dict)
     requests: dict[str, AnsweredRequest] = field(default_factory=dict)
     remembered_cancels: dict[tuple[str, str], int | None] = field(default_factory=dict)
     feedback_taken: dict[str, int] = field(default_factory=dict)
@@ -83,11 +105,23 @@ class Batch:
     decisions: list[HandDecision] = field(default_factory=list)
     # What was told of which execution: the order, `filled` or `commission`, and IB's id of the execution.
     executions: set[tuple[str, str, str]] = field(default_factory=set)
+    # When (wall ns) something was refused that is not on disk, by strategy; "" for all that never had an order pass.
+    refused_marks: dict[str, int] = field(default_factory=dict)
     heartbeats: dict[str, KeptHeartbeat | None] = field(default_factory=dict)
+    # What failed last, as text by scope; None: nothing is kept of it any more.
+    last_failures: dict[str, str | None] = field(default_factory=dict)
     owed: OwedCancel | None = None
     fence: int | None = None
     # Numbering of every topic goes on from here at least.
     first_seq: int | None = None
+    # Up to where a topic may be numbered before the journal hears of it again.
+    reserved: dict[str, int] = field(default_factory=dict)
+    # Topics that are no longer numbered, and above which number new ones begin.
+    topics_given_up: list[str] = field(default_factory=list)
+    floor: int | None = None
+    # The process ends in order: numbering can go on just where it stands.
+    ends: bool = False
+    topics: dict[str, Numbering] = field(default_factory=dict)
     sync: bool = False
     publications: list[Publication] = field(default_factory=list)
     letters: list[Letter] = field(default_factory=list)
@@ -105,9 +139,15 @@ class Batch:
             or self.feedback_taken
             or self.decisions
             or self.executions
+            or self.refused_marks
             or self.heartbeats
+            or self.last_failures
             or self.owed
             or self.fence is not None
             or self.first_seq is not None
+            or self.reserved
+            or self.topics_given_up
+            or self.floor is not None
+            or self.ends
             or any(publication.journaled for publication in self.publications)
         )

@@ -6,6 +6,8 @@ decided of every leg. Beyond the breaker each leg is an order of its own, with e
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from orderfuse.ibfields import InvalidFields, check_order
@@ -14,8 +16,10 @@ from services.breaker.core import Core
 from services.breaker.orders import OrderRecord
 
 
-def checked_legs(core: Core, submit: Submit, parent: OrderRecord, allow: frozenset[str]) -> list[OrderRecord]:
-    """The records of the attached orders.
+def checked_legs(
+    submit: Submit, parent: OrderRecord, allow: frozenset[str], was_used: Callable[[str], bool]
+) -> list[OrderRecord]:
+    """The records of the attached orders. `was_used`: whether there was an order of this id.
 
     Raises:
         InvalidFields: one of them can't be sent; so the whole bracket can't.
@@ -24,7 +28,7 @@ def checked_legs(core: Core, submit: Submit, parent: OrderRecord, allow: frozens
     legs = []
     for number, leg in enumerate(submit.attached):
         where = f"attached[{number}]"
-        if leg.order_id in taken or core.find(leg.order_id) is not None:
+        if leg.order_id in taken or was_used(leg.order_id):
             raise InvalidFields(f"{where}.order_id {leg.order_id!r} was used before; each leg needs an id of its own")
         taken.add(leg.order_id)
         try:
@@ -46,11 +50,15 @@ def attached_of(core: Core, parent: OrderRecord) -> tuple[Attached, ...]:
     return tuple(Attached(order_id=leg.order_id, order=leg.order) for leg in legs_of(core, parent))
 
 
+def legs_that_end(core: Core, parent: OrderRecord) -> list[OrderRecord]:
+    """The legs that end as their parent does, when none of the unit went to IB."""
+    return [leg for leg in legs_of(core, parent) if not leg.accepted]
+
+
 def end_legs(core: Core, parent: OrderRecord, event: OrderEvent) -> None:
     """None of the unit went to IB: each leg ends as its parent does."""
-    for leg in legs_of(core, parent):
-        if not leg.accepted:
-            core.end(leg, for_leg(leg, event))
+    for leg in legs_that_end(core, parent):
+        core.end(leg, for_leg(leg, event))
 
 
 def for_leg(leg: OrderRecord, event: OrderEvent) -> OrderEvent:
@@ -83,5 +91,8 @@ def _record(parent: OrderRecord, order_id: str, order: dict[str, object]) -> Ord
         ttl_ms=parent.ttl_ms,
         arrived_ns=parent.arrived_ns,
         age_at_arrival_ns=parent.age_at_arrival_ns,
+        ahead_at_arrival_ns=parent.ahead_at_arrival_ns,
+        arrived_wall_ns=parent.arrived_wall_ns,
+        sender=parent.sender,
         parent=parent.order_id,
     )

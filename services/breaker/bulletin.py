@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +11,17 @@ import msgspec
 
 from orderfuse.circuit import Clock, TradingCircuitBreaker
 from orderfuse.messages import Health, OrderEvent, State
-from services.breaker.batch import Publication
-from services.breaker.orders import OrderRecord
+from services.breaker.batch import Batch, Numbering, Publication
 from services.breaker.scopes import SYSTEM
 
-# How many topics are numbered. Strategies are at most 1000 by setting, but ids that were only ever
-# refused have a topic too; beyond this many their events are dropped and counted.
+# Topics that are numbered: two for each strategy that may have a place (1000 by setting), and those of strategies of
+# which something is heard now and then. The one of which nothing was heard for the longest time goes.
 MAX_TOPICS = 10_000
+# Numbers that are told and not kept would be used again after a crash, were they not reserved, so many at a time. Not
+# beyond the clock in milliseconds, by which a new journal begins after one that was lost: only so few, which is less
+# than a start takes.
+RESERVE = 10_000
+RESERVE_AHEAD = 100
 HEALTH_TOPIC = "health/"
 
 
@@ -32,39 +37,64 @@ def state_topic(scope: str) -> str:
 
 @dataclass(slots=True)
 class Bulletin:
-    """Numbers events and hands them to `out`. `seqs` has the last number used per topic."""
+    """Numbers events and hands them to `out`.
+
+    Only what is kept, or told of an order that has passed, begins a topic. Whatever else is answered where there is
+    none has the next number of all those that have no topic, and is not kept: so nonsense leaves nothing behind, and no
+    topic ever counts back, since a new one begins above all of these numbers.
+    """
 
     clock: Clock
     wall_ns: Callable[[], int]
     out: Callable[[Publication], None]
-    seqs: dict[str, int] = field(default_factory=dict)
-    # Where numbering starts for a topic that is new here; after a lost journal, not at 0.
-    first_seq: int = 0
-    dropped: int = 0
+    has_place: Callable[[str], bool]
+    # Whether the states of a circuit can be asked for again.
+    is_kept: Callable[[str], bool]
+    topics: OrderedDict[str, Numbering] = field(default_factory=OrderedDict)
+    # No topic that is not among these has a higher number.
+    floor: int = 0
+    # What the journal is to be told: topics that were given up, and numbers that may be told before it hears more.
+    given_up: list[str] = field(default_factory=list)
+    reserved: dict[str, int] = field(default_factory=dict)
+    reserved_floor: int = 0
+    _saved_floor: int = 0
     _told: dict[str, State] = field(default_factory=dict)
 
     def jump(self, to: int) -> None:
         """Number on from here at least: a journal that was lost had come further."""
-        self.first_seq = max(self.first_seq, to)
-        self.seqs = {topic: max(seq, to) for topic, seq in self.seqs.items()}
+        self.floor = max(self.floor, to)
+        for numbering in self.topics.values():
+            numbering.seq = max(numbering.seq, to)
+            numbering.kept = max(numbering.kept, to)
 
-    def order_event(self, event: OrderEvent) -> dict[str, Any]:
-        """Number, stamp and publish an event about an order; returns the map that was published."""
-        topic = order_topic(event.strategy_id)
-        seq = self._next(topic)
-        numbered = msgspec.structs.replace(event, at_ns=self.wall_ns(), seq=seq or 0)
-        fields: dict[str, Any] = msgspec.to_builtins(numbered)
-        if seq is not None:
-            self.out(Publication(topic, fields, seq))
+    def order_event(self, event: OrderEvent, *, known: bool = False, keep: bool = True) -> dict[str, Any]:
+        """Number, stamp and publish an event about an order; returns the map that was published.
+
+        Args:
+            event: what to tell.
+            known: it is about an order that has passed, whether its strategy has a place or not.
+            keep: it can be asked for again.
+        """
+        fields: dict[str, Any] = msgspec.to_builtins(event)
+        self._publish(event.strategy_id, fields, known=known, keep=keep)
         return fields
 
-    def event_again(self, record: OrderRecord, earlier: Mapping[str, Any]) -> None:
-        """Publish an earlier event of an order once more, marked so."""
-        topic = order_topic(record.strategy_id)
-        seq = self._next(topic)
-        if seq is not None:
-            repeated = {**earlier, "at_ns": self.wall_ns(), "seq": seq, "again": True}
-            self.out(Publication(topic, repeated, seq))
+    def event_again(self, strategy_id: str, earlier: Mapping[str, Any], *, known: bool) -> None:
+        """Publish an earlier event of an order once more, marked so. If it is kept, then as it was told first."""
+        self._publish(strategy_id, {**earlier, "again": True}, known=known, keep=False)
+
+    def save(self, batch: Batch) -> None:
+        """Put into a batch what the journal has to know, so that no number is ever used twice."""
+        batch.reserved, self.reserved = self.reserved, {}
+        batch.topics_given_up, self.given_up = self.given_up, []
+        if batch.ends:
+            batch.topics, batch.floor = dict(self.topics), self.floor
+        elif max(self.floor, self.reserved_floor) > self._saved_floor:
+            batch.floor = self._saved_floor = max(self.floor, self.reserved_floor)
+
+    def _publish(self, strategy_id: str, fields: dict[str, Any], *, known: bool, keep: bool) -> None:
+        fields["at_ns"] = self.wall_ns()
+        self.out(self._numbered(order_topic(strategy_id), fields, begin=known or keep, keep=keep))
 
     def tell_state(
         self, scope: str, circuit: TradingCircuitBreaker, *, fenced: bool, system_allows: bool, repeat: bool
@@ -75,12 +105,13 @@ class Bulletin:
         topic = state_topic(scope)
         told = self._told.get(scope)
         if told is None or not _same(told, state):
-            seq = self._next(topic)
-            if seq is None:
-                return
-            told = msgspec.structs.replace(state, at_ns=self.wall_ns(), seq=seq)
-            self._told[scope] = told
-            self.out(Publication(topic, msgspec.to_builtins(told), seq))
+            fields, keep = (
+                msgspec.to_builtins(msgspec.structs.replace(state, at_ns=self.wall_ns())),
+                self.is_kept(scope),
+            )
+            news = self._numbered(topic, fields, begin=keep, keep=keep)
+            self._told[scope] = msgspec.structs.replace(state, at_ns=news.fields["at_ns"], seq=news.seq)
+            self.out(news)
         elif repeat:
             again = msgspec.structs.replace(told, at_ns=self.wall_ns(), repeat=True)
             self.out(Publication(topic, msgspec.to_builtins(again), told.seq, journaled=False))
@@ -97,13 +128,43 @@ class Bulletin:
         """Publish how the pipeline is."""
         self.out(Publication(HEALTH_TOPIC, msgspec.to_builtins(health), journaled=False))
 
-    def _next(self, topic: str) -> int | None:
-        if topic not in self.seqs and len(self.seqs) >= MAX_TOPICS:
-            self.dropped += 1
-            return None
-        seq = self.seqs.get(topic, self.first_seq) + 1
-        self.seqs[topic] = seq
-        return seq
+    def _numbered(self, topic: str, fields: dict[str, Any], *, begin: bool, keep: bool) -> Publication:
+        """Give an event the next number of its topic, which this one may `begin`."""
+        numbering = self.topics.get(topic)
+        if numbering is None and not begin:
+            self.floor += 1
+            if self.floor > self.reserved_floor:
+                self.reserved_floor = self._reserve(self.floor)
+            fields["seq"] = self.floor
+            return Publication(topic, fields, self.floor, journaled=False)
+        if numbering is None:
+            self._make_room()
+            # Nothing of before is kept, so that nobody misses it.
+            numbering = self.topics[topic] = Numbering(self.floor, 0)
+        self.topics.move_to_end(topic)
+        numbering.seq += 1
+        fields["seq"] = numbering.seq
+        told = Publication(topic, fields, numbering.seq, journaled=keep, previous=numbering.kept)
+        if keep:
+            numbering.kept = numbering.seq
+        elif numbering.seq > numbering.reserved:
+            numbering.reserved = self.reserved[topic] = self._reserve(numbering.seq)
+        return told
+
+    def _reserve(self, seq: int) -> int:
+        """Up to where numbers may be told after this one without another word to the journal."""
+        return max(seq + RESERVE_AHEAD, min(seq + RESERVE, self.wall_ns() // 1_000_000))
+
+    def _make_room(self) -> None:
+        if len(self.topics) < MAX_TOPICS:
+            return
+        oldest = next(topic for topic in self.topics if not self._is_in_use(topic))
+        self.floor = max(self.floor, self.topics.pop(oldest).seq)
+        self.given_up.append(oldest)
+
+    def _is_in_use(self, topic: str) -> bool:
+        strategy_id = topic.split("/")[1].removeprefix("strategy:")
+        return strategy_id == SYSTEM or self.has_place(strategy_id)
 
 
 def state_of(scope: str, circuit: TradingCircuitBreaker, *, fenced: bool, trading_allowed: bool) -> State:

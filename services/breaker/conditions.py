@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.breaker.last_failures import Failed
 from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 BROKER_DISCONNECTED = "broker_disconnected"
 BROKER_SILENT = "broker_silent"
 EXECUTOR_SILENT = "executor_silent"
 JOURNAL_FAILED = "journal_failed"
+FOREIGN_ORDERS = "foreign_orders"
 
 GRACE_NS = {
     BROKER_DISCONNECTED: 5 * SECOND_NS,
@@ -22,6 +24,8 @@ GRACE_NS = {
     EXECUTOR_SILENT: 3 * SECOND_NS,
     # Nothing can be promised without a journal: it blocks at once, but it is not the market's fault.
     JOURNAL_FAILED: 5 * SECOND_NS,
+    # Somebody trades the account beside us, and who set `trip` wants none of that.
+    FOREIGN_ORDERS: 0,
 }
 
 
@@ -69,7 +73,8 @@ class Conditions:
         if ended is None:
             return
         if not ended.tripped and not ended.expected:
-            self.scopes.system_failure()
+            text = f"{ended.reason}, over again within {GRACE_NS[name] // SECOND_NS} s"
+            self.scopes.system_failure(Failed(text, name))
         self.scopes.system.release(name)
         self.scopes.touched.add(SYSTEM)
 

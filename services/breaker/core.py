@@ -12,6 +12,7 @@ import msgspec
 from orderfuse.circuit import Clock
 from orderfuse.messages import (
     ADOPTED,
+    RESERVED_STRATEGIES,
     CancelOrder,
     EndGlobalCancel,
     Fence,
@@ -22,13 +23,16 @@ from orderfuse.messages import (
     Unknown,
 )
 from orderfuse.settings import BreakerSettings
+from services.breaker import last_failures
 from services.breaker.batch import AnsweredRequest, Batch, Letter
 from services.breaker.bulletin import Bulletin
 from services.breaker.conditions import Conditions
 from services.breaker.executor_link import ExecutorLink
-from services.breaker.orders import OrderRecord, Queues
+from services.breaker.last_failures import Failed
+from services.breaker.orders import OrderRecord
 from services.breaker.owed import GIVE_UP_NS, OwedCancel, Standing
-from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
+from services.breaker.queues import Queues
+from services.breaker.scopes import SECOND_NS, SYSTEM, KeptCircuit, OrdersOf, Scopes
 
 # An order without IB's answer for so long is unknown (BREAKER, "no answer before the acknowledgement deadline").
 ACK_DEADLINE_NS = 5 * SECOND_NS
@@ -47,6 +51,9 @@ class History(Protocol):
 
     def find_request(self, request_id: str) -> AnsweredRequest | None:
         """A cancel or replace that was answered earlier."""
+
+    def find_resting_circuit(self, scope: str) -> KeptCircuit | None:
+        """The circuit of a strategy that gave its place to another."""
 
     def knows_execution(self, order_id: str, kind: str, exec_id: str) -> bool:
         """Whether an event of this kind was told of this execution before."""
@@ -80,6 +87,9 @@ class Core:
     # The latest global cancel; one at a time is enough, since it takes all there is.
     owed: OwedCancel | None = None
     feedback_taken: dict[str, int] = field(default_factory=dict)
+    # How large the journals are, and what is left on their disk, in bytes; None before that was looked at.
+    journals: dict[str, int] = field(default_factory=dict)
+    disk_free: int | None = None
     # Up to where an earlier breaker, whose journal is lost, had taken and told it.
     retold: dict[str, int] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
@@ -89,9 +99,16 @@ class Core:
     def __post_init__(self) -> None:
         self.scopes = Scopes(self.settings.circuit, self.clock, self.settings.max_strategies)
         self.conditions = Conditions(self.scopes)
-        self.bulletin = Bulletin(self.clock, self.wall_ns, lambda item: self.batch.publications.append(item))
-        self.queues = Queues(self.settings.queue_limit)
-        self.scopes.waits = lambda strategy_id: self.queues.head(strategy_id) is not None
+        self.bulletin = Bulletin(
+            self.clock,
+            self.wall_ns,
+            out=lambda item: self.batch.publications.append(item),
+            has_place=lambda strategy_id: strategy_id in self.scopes.strategies,
+            is_kept=self.scopes.is_kept,
+        )
+        self.queues = Queues(self.settings.queue_limit, sender_of=self.scopes.sender_of)
+        self.scopes.has_orders = self._orders_by_strategy
+        self.scopes.find_resting = self.history.find_resting_circuit
 
     def now(self) -> int:
         """Monotonic nanoseconds."""
@@ -126,27 +143,49 @@ class Core:
         """An order, in memory or in the journal."""
         return self.orders.get(order_id) or self.history.find_order(order_id)
 
+    def keep_place(self, strategy_id: str) -> None:
+        """There is an order of this strategy beyond the breaker: if it is anybody's, it has a circuit."""
+        if strategy_id not in RESERVED_STRATEGIES:
+            self.scopes.keep(strategy_id)
+
+    def _orders_by_strategy(self) -> dict[str, OrdersOf]:
+        """What each strategy has that has no end yet."""
+        found: dict[str, OrdersOf] = {}
+        for record in self.orders.values():
+            if record.state == "queued":
+                found.setdefault(record.strategy_id, OrdersOf.WAITING)
+            elif record.state != "done":
+                found[record.strategy_id] = OrdersOf.BEYOND
+        return found
+
     def save(self, record: OrderRecord) -> None:
         """Have the order saved with this batch."""
         self.batch.orders[record.order_id] = record
 
     def tell(self, record: OrderRecord, event: OrderEvent) -> dict[str, Any]:
         """Publish what became of an order and remember it as the latest."""
-        record.last_event = self.bulletin.order_event(event)
+        record.last_event = self.bulletin.order_event(event, known=record.has_passed())
         if record.first_event is None:
             record.first_event = record.last_event
         self.save(record)
         return record.last_event
 
-    def end(self, record: OrderRecord, event: OrderEvent) -> None:
-        """Publish the end of an order. An end that follows another supersedes it."""
+    def end(self, record: OrderRecord, event: OrderEvent, *, keep: bool = True) -> dict[str, Any]:
+        """Publish the end of an order; returns the map. An end that follows another supersedes it.
+
+        `keep`: it goes to disk. One that does not never passed, and the caller remembers it.
+        """
         if record.end is not None:
             event = msgspec.structs.replace(event, supersedes=record.end.get("seq"))
         record.state = "done"
         self.out.discard(record.order_id)
+        if not keep:
+            self.orders.pop(record.order_id, None)
+            return self.bulletin.order_event(event, keep=False)
         # An end can follow an end long after, when the order is no longer in memory.
         self.orders[record.order_id] = record
         record.end = self.tell(record, event)
+        return record.end
 
     def become_unknown(self, record: OrderRecord, outcome: Outcome | None, reason: str) -> None:
         """Nobody knows whether IB has it. It leaves the window, and nobody is told that it was not filled."""
@@ -156,14 +195,19 @@ class Core:
         if outcome is not None:
             self.settle(record, outcome)
 
-    def settle(self, record: OrderRecord, outcome: Outcome) -> None:
-        """Let an outcome count in the circuits. Of a bracket's leg only a failure does, once for the bracket."""
+    def settle(self, record: OrderRecord, outcome: Outcome, failed: Failed | None = None) -> None:
+        """Let an outcome count in the circuits. Of a bracket's leg only a failure does, once for the bracket.
+
+        `failed`: what it was, if the order's latest event does not say it.
+        """
+        if outcome in ("failure", "malformed"):
+            failed = failed or last_failures.of_order(record.order_id, record.last_event)
         if record.parent:
             parent = self.find(record.parent)
-            if parent is not None and outcome in ("failure", "malformed"):
-                self.settle(parent, outcome)
+            if parent is not None and failed is not None:
+                self.settle(parent, outcome, failed)
             return
-        self.scopes.settle(record, outcome)
+        self.scopes.settle(record, outcome, failed)
         self.save(record)
 
     # -- executor ------------------------------------------------------------------------------------------
@@ -177,6 +221,7 @@ class Core:
         """Have IB cancel the order: now if the executor is there, else as soon as it is."""
         record.cancel_wanted = True
         record.cancel_request_id = request_id or record.cancel_request_id
+        record.cancel_asked_ns = self.now()
         self.save(record)
         if self.executor.joined:
             self.send(CancelOrder(order_id=record.order_id, request_id=record.cancel_request_id))

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 from orderfuse.messages import Passed, Place
 from services.breaker import brackets
+from services.breaker.answers import Answers
 from services.breaker.core import ACK_DEADLINE_NS, Core
-from services.breaker.intake import Intake
 from services.breaker.orders import OrderRecord
+from services.breaker.queues import Waiting, WaitingReplace
+from services.breaker.replacing import Replacer
 from services.breaker.scopes import SECOND_NS, strategy_scope
 
 # Answering an order costs about 0.1 ms. After a trip the fence must leave before a long queue has been answered.
@@ -23,11 +25,12 @@ class Dispatcher:
     """
 
     core: Core
-    intake: Intake
+    answers: Answers
+    replacer: Replacer
     unfinished: bool = False
 
     def serve(self) -> None:
-        """Answer or pass the waiting orders that can be decided now, a bounded number of them.
+        """Answer or pass what waits and can be decided now, a bounded number of it.
 
         An order that would pass waits for a place in the window and for an executor whose lease runs. One
         that would not is answered without waiting, which could only make its answer late.
@@ -45,22 +48,54 @@ class Dispatcher:
         while self.unfinished:
             self.serve()
 
+    def watch_newcomers(self) -> None:
+        """See to it that what is new and has to wait is answered when it is too old.
+
+        Most orders are answered at once. A timer for each of those would be kept for its whole time to live.
+        """
+        for item in self.core.queues.take_newcomers():
+            if self.core.queues.has(item):
+                self._watch_waiting(item)
+
+    def _watch_waiting(self, item: Waiting) -> None:
+        # One nanosecond later: at exactly its time to live it may still be sent.
+        self.core.at(item.expires_ns() + 1, lambda: self._expire_if_waiting(item))
+
+    def _expire_if_waiting(self, item: Waiting) -> None:
+        if not self.core.queues.has(item):
+            return
+        if isinstance(item, WaitingReplace):
+            self.replacer.expire(item)
+        else:
+            self.answers.expire(item)
+        self.core.queues.remove(item)
+
     def _serve_one(self, strategy_id: str) -> bool:
-        """Decide on the next order of a strategy; False if there is none or it has to wait."""
-        record = self.core.queues.head(strategy_id)
-        if record is None:
+        """Decide on the next of a strategy; False if nothing of it waits or it has to wait on."""
+        item = self.core.queues.head(strategy_id)
+        # One that has just lost its place is answered as a whole.
+        if item is None or strategy_id not in self.core.scopes.strategies:
             return False
+        decided = self.replacer.judge(item) if isinstance(item, WaitingReplace) else self._judge(item)
+        if decided:
+            self.core.queues.pop(strategy_id)
+        return decided
+
+    def _judge(self, record: OrderRecord) -> bool:
+        """An order's turn has come: whether it is decided now, or waits on for a place in the window."""
         if self.core.now() > record.expires_ns():
-            self.intake.expire(self.core.queues.pop(strategy_id))
+            self.answers.expire(record)
             return True
-        if self.core.scopes.would_admit(strategy_id) and not self._has_room():
+        if self.core.scopes.would_admit(record.strategy_id) and not self._has_room():
             return False
-        self.core.queues.pop(strategy_id)
+        is_first = not self.core.scopes.has_passed(record.strategy_id)
         refusal = self.core.scopes.admit(record)
         if refusal is not None:
-            self.intake.block(record, refusal)
-        else:
-            self._pass(record)
+            self.answers.block(record, refusal)
+            return True
+        if is_first:
+            self.answers.on_first_pass(record.strategy_id)
+        self._pass(record)
         return True
 
     def _has_room(self) -> bool:

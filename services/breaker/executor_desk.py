@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from orderfuse.contractname import order_name
 from orderfuse.messages import (
     Accepted,
     Adopted,
@@ -42,8 +43,9 @@ from orderfuse.messages import (
     Written,
 )
 from services.breaker import adoption, brackets, replacing
+from services.breaker.accepting import told_of
 from services.breaker.batch import Letter
-from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT
+from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT, FOREIGN_ORDERS
 from services.breaker.core import PRESUBMITTED_NS, Core
 from services.breaker.executor_link import LEASE_MS, LEASE_NS, SILENCE_NS
 from services.breaker.orders import OrderRecord
@@ -239,11 +241,21 @@ class ExecutorDesk:
             return False
         first = not executor.was_usable
         executor.was_usable = True
+        self._see_foreign_orders(gateway)
         if not first and not was_silent and not self.core.conditions.holds(BROKER_DISCONNECTED):
             return False
         self.core.conditions.end(BROKER_DISCONNECTED, self.core.now())
         self._send_wanted_cancels()
         return True
+
+    def _see_foreign_orders(self, gateway: GatewayStatus) -> None:
+        """Only of a usable gateway: before IB has listed everything, that nothing is told of means nothing."""
+        if gateway.foreign_trips:
+            orders = "; ".join(order_name(told_of(each, "")) for each in gateway.foreign)
+            reason = f"{len(gateway.foreign)} open in this account: {orders}"[:500]
+            self.core.conditions.begin(FOREIGN_ORDERS, reason, self.core.now())
+        else:
+            self.core.conditions.end(FOREIGN_ORDERS, self.core.now())
 
     def _send_wanted_cancels(self) -> None:
         """Cancels that could not be sent before go first."""
@@ -304,7 +316,7 @@ class ExecutorDesk:
             self._drop("feedback_of_unknown_order")
             record = adoption.adopt(self.core, fact, journal_id)
             if record is None:
-                self.core.bulletin.order_event(fact)
+                self.core.bulletin.order_event(fact, known=True)
                 return
             told = adoption.standing(fact) if isinstance(fact, Adopted) else None
             if told is not None:
@@ -322,7 +334,8 @@ class ExecutorDesk:
     def _move(self, record: OrderRecord, fact: OrderEvent, outcome: Outcome | None) -> None:
         self.core.orders.setdefault(record.order_id, record)
         if record.state == "queued":
-            # An earlier life of this id reached IB. It must not go there a second time.
+            # An earlier life of this id reached IB. It must not go there a second time, and its id is never free again.
+            record.passed_wall_ns = self.core.wall_ns()
             if not record.parent:
                 self.core.queues.remove(record)
             record.state = "out"

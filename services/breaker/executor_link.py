@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orderfuse.messages import Drift, GatewayStatus, Hello
+from orderfuse.messages import Drift, ForeignOrder, GatewayStatus, Hello
 
 # How long the executor may place orders after it asked for leave. A breaker that is dead or stuck stops
 # the executor within this time.
@@ -41,6 +41,16 @@ class ExecutorLink:
     def drift(self) -> tuple[Drift, ...]:
         """Positions that are not what the fills make them, as the executor said last."""
         return self.gateway.drift if self.gateway else ()
+
+    @property
+    def foreign(self) -> tuple[ForeignOrder, ...]:
+        """Open orders of the account that are not ours, as the executor said last."""
+        return self.gateway.foreign if self.gateway else ()
+
+    @property
+    def account(self) -> str:
+        """The account that is traded; empty while nobody knows."""
+        return self.gateway.account if self.gateway else ""
 
     def is_alive(self, now_ns: int) -> bool:
         """Whether it was heard of lately."""

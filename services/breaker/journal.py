@@ -17,23 +17,26 @@ from typing import Any
 
 import msgspec
 
-from services.breaker.batch import AnsweredRequest, Batch, KeptHeartbeat, Publication
+from services.breaker import schema
+from services.breaker.batch import AnsweredRequest, Batch, KeptHeartbeat, Numbering, Publication
+from services.breaker.keeping import Keeping
 from services.breaker.orders import OrderRecord
 from services.breaker.owed import OwedCancel
-from services.breaker.scopes import SYSTEM
+from services.breaker.scopes import SYSTEM, KeptCircuit, Unreadable
 from services.breaker.stage import Saved
 from services.crash_points import reach
-from services.runtime.sqlite import JournalError, Migration, Schema, Torn, open_journal, transaction
+from services.runtime.reserve import Reserve
+from services.runtime.sqlite import JournalError, Opened, Schema, Torn, open_journal, transaction
 
 __all__ = ["Journal", "JournalError"]
 
+
+class ReadError(JournalError, Unreadable):
+    """The disk does not tell."""
+
+
 FILE = "breaker.sqlite"
-SCHEMA_VERSION = 2
-# Events can be asked for again for a week, as long as the executor keeps its feedback.
-KEEP_EVENTS_NS = 7 * 86_400 * 1_000_000_000
-# A few at a time: deleting an hour's events at once would keep a trip waiting for seconds.
-PRUNE_EVERY_SECS = 10
-PRUNE_AT_ONCE = 5_000
+RESERVE = "breaker.reserve"
 # Nobody else writes this file; should somebody hold it all the same, a trip must not wait for that.
 LOCK_WAIT_SECS = 0.1
 # Events kept in memory while the disk takes none; older ones of them are lost.
@@ -45,52 +48,23 @@ SEQ_JUMP = 100_000
 # In the column `state`: done, but a replace has no answer yet, so that the next start must know the order.
 CHANGING = "changing"
 
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE circuits (scope TEXT PRIMARY KEY, snapshot TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE orders (
-    number INTEGER PRIMARY KEY, order_id TEXT NOT NULL UNIQUE, strategy_id TEXT NOT NULL,
-    state TEXT NOT NULL, record BLOB NOT NULL);
-CREATE INDEX orders_alive ON orders (state) WHERE state <> 'done';
-CREATE INDEX orders_of_strategy ON orders (strategy_id, number);
-CREATE TABLE events (
-    topic TEXT NOT NULL, seq INTEGER NOT NULL, at_ns INTEGER NOT NULL, fields BLOB NOT NULL,
-    PRIMARY KEY (topic, seq)) WITHOUT ROWID;
-CREATE INDEX events_by_age ON events (at_ns);
-CREATE TABLE seqs (topic TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE requests (request_id TEXT PRIMARY KEY, answer BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE remembered_cancels (
-    strategy_id TEXT NOT NULL, order_id TEXT NOT NULL, until_ns INTEGER NOT NULL,
-    PRIMARY KEY (strategy_id, order_id)) WITHOUT ROWID;
-CREATE TABLE executions (
-    order_id TEXT NOT NULL, kind TEXT NOT NULL, exec_id TEXT NOT NULL,
-    PRIMARY KEY (order_id, kind, exec_id)) WITHOUT ROWID;
-CREATE TABLE heartbeats (
-    strategy_id TEXT PRIMARY KEY, cancel_after_ms INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE feedback_taken (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE retold (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE decisions (
-    number INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, op TEXT NOT NULL, scope TEXT NOT NULL,
-    reason TEXT NOT NULL, who TEXT NOT NULL);
-"""
+UPSERT_SEQ = (
+    "INSERT INTO seqs (topic, seq) VALUES (?, ?) ON CONFLICT (topic) DO UPDATE SET seq = max(seq, excluded.seq)"
+)
 
 
-# From each earlier version to the next.
-MIGRATIONS: dict[int, Migration] = {
-    # Of the executions that were told, the events of the last week say.
-    1: """
-CREATE TABLE executions (
-    order_id TEXT NOT NULL, kind TEXT NOT NULL, exec_id TEXT NOT NULL,
-    PRIMARY KEY (order_id, kind, exec_id)) WITHOUT ROWID;
-INSERT OR IGNORE INTO executions
-    SELECT json_extract(said, '$.order_id'), json_extract(said, '$.kind'), json_extract(said, '$.exec_id')
-    FROM (SELECT CAST(fields AS TEXT) AS said FROM events WHERE topic LIKE 'order/%')
-    WHERE json_extract(said, '$.kind') IN ('filled', 'commission');
-CREATE TABLE heartbeats (
-    strategy_id TEXT PRIMARY KEY, cancel_after_ms INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE retold (journal_id TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
-""",
-}
+# Behind which number the orders stand that arrived since then: the lowest of the first that did. So nobody who asks for
+# the last hour has the orders of all years read. They are many, because an order that waited is numbered late.
+SINCE = """SELECT min(number) - 1 FROM (
+    SELECT number FROM orders WHERE arrived_ns >= ? ORDER BY arrived_ns LIMIT 10000)"""
+# A list is read so many rows at a time, and nothing stays open in between: while somebody reads, the log cannot begin
+# anew, and grows as long as some page is under way. 32 rows of 2 kB cost some 0.05 ms, of which asking anew is a tenth;
+# all pages together have 2 ms of a turn.
+CHUNK_ROWS = 32
+# Large rows: as much as those. Each of 64 pages under way holds a chunk.
+CHUNK_BYTES = 64 * 1024
+# Above every number that SQLite gives.
+NO_NUMBER = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -110,11 +84,17 @@ class _Backlog:
             "feedback_taken",
             "executions",
             "heartbeats",
+            "last_failures",
             "retold",
+            "refused_marks",
+            "reserved",
         ):
             getattr(kept, name).update(getattr(batch, name))
         kept.owed = batch.owed or kept.owed
         kept.first_seq = batch.first_seq or kept.first_seq
+        kept.topics_given_up += batch.topics_given_up
+        kept.floor = batch.floor or kept.floor
+        kept.ends, kept.topics = batch.ends, batch.topics
         kept.decisions.extend(batch.decisions)
         kept.fence = batch.fence if batch.fence is not None else kept.fence
         kept.sync = kept.sync or batch.sync
@@ -136,22 +116,36 @@ class Journal:
         JournalError: it cannot be opened, or a newer version wrote it.
     """
 
-    def __init__(self, home: Path, *, wall_ns: int, monotonic_ns: int) -> None:
+    def __init__(self, home: Path, *, wall_ns: int, monotonic_ns: int, keep_events_bytes: int) -> None:
         self._path = home / FILE
         self._backlog = _Backlog()
         self._offset_ns = wall_ns - monotonic_ns
         self._opened_ns = monotonic_ns
-        self._prune_due = time.monotonic()
-        schema = Schema(SCHEMA, SCHEMA_VERSION, MIGRATIONS)
-        opened = open_journal(
-            self._path,
-            schema,
-            fill=lambda database, trouble: _fill(database, trouble, wall_ns // 1_000_000),
-            read=self._read_saved,
-            lock_wait_secs=LOCK_WAIT_SECS,
-            wall_ns=wall_ns,
-        )
-        self._db, self.saved = opened.database, opened.found
+        tables = Schema(schema.SCHEMA, schema.VERSION, schema.MIGRATIONS)
+        self._reserve = Reserve(home / RESERVE)
+        # Whether the last batch that could not be saved has left its stop on the disk all the same.
+        self.stop_is_saved = False
+
+        def opened() -> Opened[Saved]:
+            return open_journal(
+                self._path,
+                tables,
+                fill=lambda database, trouble: _fill(database, trouble, wall_ns // 1_000_000),
+                read=self._read_saved,
+                lock_wait_secs=LOCK_WAIT_SECS,
+                wall_ns=wall_ns,
+            )
+
+        try:
+            found = opened()
+        except JournalError:
+            if not self._reserve.release():
+                raise
+            # The disk may be full, and a breaker that was stopped must come back as one.
+            found = opened()
+        self._db, self.saved = found.database, found.found
+        self._reserve.hold()
+        self._keeping = Keeping(self._db, keep_events_bytes)
 
     # -- opening -------------------------------------------------------------------------------------------
 
@@ -163,7 +157,7 @@ class Journal:
             raise Torn(str(error)) from error
         with transaction(database):
             database.executemany(
-                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("clean", 0), ("first_seq", saved.first_seq)]
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", [("clean", 0), ("first_seq", saved.floor)]
             )
         return saved
 
@@ -173,8 +167,8 @@ class Journal:
         return Saved(
             fence=int(meta.get("fence", 0)),
             circuits={
-                scope: _json_or_none(snapshot)
-                for scope, snapshot in database.execute("SELECT scope, snapshot FROM circuits")
+                scope: KeptCircuit(_json_or_none(snapshot), bool(passed), bool(by_hand), bool(resting))
+                for scope, snapshot, passed, by_hand, resting in database.execute("SELECT * FROM circuits")
             },
             orders=[
                 self._record(row[0])
@@ -187,15 +181,20 @@ class Journal:
                     "SELECT strategy_id, order_id, until_ns FROM remembered_cancels ORDER BY until_ns"
                 )
             },
-            seqs={topic: self._go_on(seq, clean) for topic, seq in database.execute("SELECT topic, seq FROM seqs")},
+            topics={
+                topic: self._numbering(seq, kept, clean)
+                for topic, seq, kept in database.execute("SELECT topic, seq, kept FROM seqs")
+            },
             # A topic may have begun after the last that was saved.
-            first_seq=self._go_on(int(meta.get("first_seq", 0)), clean),
+            floor=self._go_on(int(meta.get("first_seq", 0)), clean),
+            refused_marks=dict(database.execute("SELECT strategy_id, at_ns FROM refused_marks")),
             trouble=str(meta.get("trouble", "")),
             retold=dict(database.execute("SELECT journal_id, seq FROM retold")),
             heartbeats={
                 strategy_id: KeptHeartbeat(cancel_after_ms, bool(silent))
                 for strategy_id, cancel_after_ms, silent in database.execute("SELECT * FROM heartbeats")
             },
+            last_failures=dict(database.execute("SELECT scope, said FROM last_failures")),
             owed=msgspec.json.decode(meta["owed"], type=OwedCancel) if "owed" in meta else None,
         )
 
@@ -208,11 +207,14 @@ class Journal:
         now_ms = (self._opened_ns + self._offset_ns) // 1_000_000
         return seq if clean else now_ms if now_ms > seq else seq + SEQ_JUMP
 
+    def _numbering(self, seq: int, kept: int | None, clean: bool) -> Numbering:
+        now = self._go_on(seq, clean)
+        return Numbering(now, kept if clean and kept is not None else now)
+
     def close(self) -> None:
-        """End cleanly, so that numbering goes on without a jump; with something unsaved the end is not clean."""
+        """Save what could not be saved so far, and close the file. Only a batch that says so ends it cleanly."""
         with contextlib.suppress(sqlite3.Error, JournalError):
             self.save(Batch())
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 1)")
         self._db.close()
 
     # -- writing -------------------------------------------------------------------------------------------
@@ -235,12 +237,30 @@ class Journal:
                 self._write(waiting)
                 reach("breaker.save.uncommitted")
         except sqlite3.Error as error:
+            self.stop_is_saved = waiting.sync and self._save_stop(waiting)
             raise JournalError(f"the journal {self._path} cannot be written: {error}") from error
         reach("breaker.save.committed")
         if waiting.fence is not None:
             reach("breaker.fence.committed")
         self._backlog = _Backlog()
-        self._prune_if_due()
+
+    def _save_stop(self, waiting: Batch) -> bool:
+        """Commit what a restart must not forget, into the room that was held back for it; whether that is done."""
+        self._reserve.release()
+        stop = Batch(circuits=waiting.circuits, fence=waiting.fence, decisions=waiting.decisions, owed=waiting.owed)
+        try:
+            with transaction(self._db):
+                self._write(stop)
+        except sqlite3.Error:
+            return False
+        # Written again with the rest, they would stand there twice.
+        waiting.decisions = []
+        return True
+
+    def tidy(self) -> None:
+        """Delete some of what is kept no longer, and hold some room back, if it is time."""
+        if self._keeping.tidy(time.monotonic(), time.time_ns()) and not self.has_backlog():
+            self._reserve.hold()
 
     def has_backlog(self) -> bool:
         """Whether something waits for the disk."""
@@ -250,15 +270,25 @@ class Journal:
         database, now_ns = self._db, time.time_ns()
         for order_id, record in batch.orders.items():
             database.execute(
-                "INSERT INTO orders (order_id, strategy_id, state, record) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, record = excluded.record",
-                (order_id, record.strategy_id, _stored_state(record), msgspec.json.encode(record)),
+                "INSERT INTO orders (order_id, strategy_id, state, record, refused, arrived_ns) "
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (order_id) DO UPDATE SET "
+                "state = excluded.state, record = excluded.record, refused = excluded.refused",
+                (
+                    order_id,
+                    record.strategy_id,
+                    _stored_state(record),
+                    msgspec.json.encode(record),
+                    record.state == "done" and not record.has_passed(),
+                    record.arrived_wall_ns,
+                ),
             )
         self._write_circuits(batch)
+        # First: one that was given up may have begun anew since.
+        database.executemany("DELETE FROM seqs WHERE topic = ?", [(topic,) for topic in batch.topics_given_up])
         self._write_events([item for item in batch.publications if item.journaled])
         database.executemany(
-            "INSERT OR REPLACE INTO requests VALUES (?, ?)",
-            [(request_id, msgspec.json.encode(answer)) for request_id, answer in batch.requests.items()],
+            "INSERT OR REPLACE INTO requests VALUES (?, ?, ?)",
+            [(request_id, msgspec.json.encode(answer), now_ns) for request_id, answer in batch.requests.items()],
         )
         for (strategy_id, order_id), until_ns in batch.remembered_cancels.items():
             if until_ns is None:
@@ -273,18 +303,31 @@ class Journal:
         database.executemany("INSERT OR REPLACE INTO feedback_taken VALUES (?, ?)", batch.feedback_taken.items())
         database.executemany("INSERT OR REPLACE INTO retold VALUES (?, ?)", batch.retold.items())
         self._write_heartbeats(batch)
+        self._write_last_failures(batch)
         database.executemany("INSERT OR IGNORE INTO executions VALUES (?, ?, ?)", batch.executions)
         if batch.owed is not None:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('owed', ?)", (msgspec.json.encode(batch.owed),))
-        if batch.first_seq is not None:
-            database.execute("INSERT OR REPLACE INTO meta VALUES ('first_seq', ?)", (batch.first_seq,))
-            database.execute("UPDATE seqs SET seq = max(seq, ?)", (batch.first_seq,))
+        self._write_numbering(batch)
+        database.executemany("INSERT OR REPLACE INTO refused_marks VALUES (?, ?)", batch.refused_marks.items())
         if batch.fence is not None:
             database.execute("INSERT OR REPLACE INTO meta VALUES ('fence', ?)", (batch.fence,))
         database.executemany(
             "INSERT INTO decisions (at_ns, op, scope, reason, who) VALUES (?, ?, ?, ?, ?)",
             [(now_ns, made.op, made.scope, made.reason, made.who) for made in batch.decisions],
         )
+
+    def _write_numbering(self, batch: Batch) -> None:
+        database = self._db
+        if batch.first_seq is not None:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('first_seq', ?)", (batch.first_seq,))
+            database.execute("UPDATE seqs SET seq = max(seq, ?), kept = NULL", (batch.first_seq,))
+        database.executemany(UPSERT_SEQ, batch.reserved.items())
+        if batch.floor is not None:
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('first_seq', ?)", (batch.floor,))
+        if batch.ends:
+            rows = [(topic, numbering.seq, numbering.kept) for topic, numbering in batch.topics.items()]
+            database.executemany("INSERT OR REPLACE INTO seqs VALUES (?, ?, ?)", rows)
+            database.execute("INSERT OR REPLACE INTO meta VALUES ('clean', 1)")
 
     def _write_heartbeats(self, batch: Batch) -> None:
         for strategy_id, kept in batch.heartbeats.items():
@@ -298,32 +341,40 @@ class Journal:
         if SYSTEM in batch.circuits:
             # Now its own snapshot says that it is OPEN and why.
             self._db.execute("DELETE FROM meta WHERE key = 'trouble'")
-        for scope, snapshot in batch.circuits.items():
-            if snapshot is None:
+        for scope, kept in batch.circuits.items():
+            if kept is None:
                 self._db.execute("DELETE FROM circuits WHERE scope = ?", (scope,))
             else:
-                self._db.execute("INSERT OR REPLACE INTO circuits VALUES (?, ?)", (scope, json.dumps(snapshot)))
+                values = (scope, json.dumps(kept.snapshot), kept.passed, kept.by_hand, kept.resting)
+                self._db.execute("INSERT OR REPLACE INTO circuits VALUES (?, ?, ?, ?, ?)", values)
+
+    def _write_last_failures(self, batch: Batch) -> None:
+        for scope, said in batch.last_failures.items():
+            if said is None:
+                self._db.execute("DELETE FROM last_failures WHERE scope = ?", (scope,))
+            else:
+                self._db.execute("INSERT OR REPLACE INTO last_failures VALUES (?, ?)", (scope, said))
 
     def _write_events(self, publications: list[Publication]) -> None:
+        if not publications:
+            return
+        rows = [
+            (
+                item.topic,
+                item.seq,
+                item.fields["at_ns"],
+                msgspec.json.encode(item.fields),
+                # Nearly always the number before, which need not be said.
+                item.previous if item.previous != item.seq - 1 else None,
+            )
+            for item in publications
+        ]
+        self._db.executemany("INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?, ?)", rows)
         self._db.executemany(
-            "INSERT OR REPLACE INTO events VALUES (?, ?, ?, ?)",
-            [(item.topic, item.seq, item.fields["at_ns"], msgspec.json.encode(item.fields)) for item in publications],
-        )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO seqs VALUES (?, ?)",
+            f"{UPSERT_SEQ}, kept = NULL",
             {item.topic: item.seq for item in publications}.items(),
         )
-
-    def _prune_if_due(self) -> None:
-        if time.monotonic() < self._prune_due:
-            return
-        self._prune_due = time.monotonic() + PRUNE_EVERY_SECS
-        with contextlib.suppress(sqlite3.Error):
-            self._db.execute(
-                "DELETE FROM events WHERE (topic, seq) IN "
-                "(SELECT topic, seq FROM events WHERE at_ns < ? ORDER BY at_ns LIMIT ?)",
-                (time.time_ns() - KEEP_EVENTS_NS, PRUNE_AT_ONCE),
-            )
+        self._keeping.grew(len(rows), sum(len(row[3]) for row in rows))
 
     # -- reading -------------------------------------------------------------------------------------------
 
@@ -370,39 +421,93 @@ class Journal:
         try:
             yield
         except (sqlite3.Error, msgspec.MsgspecError) as error:
-            raise JournalError(f"the journal {self._path} cannot be read: {error}") from error
+            raise ReadError(f"the journal {self._path} cannot be read: {error}") from error
 
     def orders(
-        self, *, strategy_id: str | None, order_id: str | None, state: str | None, after: int
+        self,
+        *,
+        strategy_id: str | None = None,
+        order_id: str | None = None,
+        state: str | None = None,
+        since_ns: int | None = None,
+        before: int | None = None,
+        after: int | None = None,
     ) -> Iterator[tuple[int, OrderRecord]]:
-        """Orders behind number `after` that fit, oldest first, each with its number.
+        """Orders that fit, each with its number: oldest first those behind number `after`, else newest first.
+
+        Nothing is held open from one to the next. Oldest first, what is decided meanwhile comes too.
 
         Raises:
             JournalError: the disk does not tell.
         """
-        wanted = {"strategy_id": strategy_id, "order_id": order_id, "state": state}
-        given = [f"{key} = :{key}" for key, value in wanted.items() if value]
-        if state == "done":
-            given[-1] = f"state IN ('done', '{CHANGING}')"
-        elif state:
-            # In these words SQLite sees that the index of orders that live will do, however many have ended.
-            given.append("state <> 'done'")
-        where = " AND ".join(["number > :after", *given])
-        query = f"SELECT number, record FROM orders WHERE {where} ORDER BY number"  # noqa: S608 - fixed names
+        fits = _fitting(strategy_id, order_id, state)
+        values = {"strategy_id": strategy_id, "order_id": order_id, "state": state, "since": since_ns}
+        values |= {"after": after or 0, "before": NO_NUMBER if before is None else before}
         with self._reading():
-            for number, blob in self._db.execute(query, {**wanted, "after": after}):
-                yield number, self._record(blob)
+            if since_ns is not None:
+                (begin,) = self._db.execute(SINCE, (since_ns,)).fetchone()
+                if begin is None:
+                    return
+                values["after"] = max(after or 0, begin)
+                fits += " AND arrived_ns >= :since"
+            direction, end = ("DESC", "before") if after is None else ("ASC", "after")
+            query = f"SELECT number, record FROM orders WHERE {fits} ORDER BY number {direction}"  # noqa: S608 - fixed
+            while rows := self._chunk(query, values):
+                for number, blob in rows:
+                    yield number, self._record(blob)
+                values[end] = rows[-1][0]
 
-    def events(self, topic: str, after_seq: int) -> Iterator[dict[str, Any]]:
-        """Journaled events of one topic behind `after_seq`, in order.
+    def newest_order(self) -> int:
+        """The number of the order that was decided last; 0: there is none.
 
         Raises:
             JournalError: the disk does not tell.
         """
-        query = "SELECT fields FROM events WHERE topic = ? AND seq > ? ORDER BY seq"
         with self._reading():
-            for (fields,) in self._db.execute(query, (topic, after_seq)):
-                yield msgspec.json.decode(fields)
+            return int(self._db.execute("SELECT coalesce(max(number), 0) FROM orders").fetchone()[0])
+
+    def events(self, topic: str, after_seq: int) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Journaled events of one topic behind `after_seq`, in order, each with the number of the one before it.
+
+        What was told between these two is not kept. Nothing is held open from one to the next, and what is told
+        meanwhile comes too.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        query = (
+            "SELECT seq, coalesce(previous, seq - 1), fields FROM events "
+            "WHERE topic = :topic AND seq > :after ORDER BY seq"
+        )
+        with self._reading():
+            while rows := self._chunk(query, {"topic": topic, "after": after_seq}):
+                for _, previous, fields in rows:
+                    yield previous, msgspec.json.decode(fields)
+                after_seq = rows[-1][0]
+
+    def _chunk(self, query: str, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """The first rows of a query, whose last column is the large one; it is over when they are there."""
+        chunk, size = [], 0
+        with contextlib.closing(self._db.execute(f"{query} LIMIT {CHUNK_ROWS}", values)) as rows:
+            for row in rows:
+                chunk.append(row)
+                size += len(row[-1])
+                if size >= CHUNK_BYTES:
+                    break
+        return chunk
+
+    def find_resting_circuit(self, scope: str) -> KeptCircuit | None:
+        """The circuit of a strategy that gave its place to another.
+
+        Raises:
+            JournalError: the disk does not tell.
+        """
+        if scope in self._backlog.batch.circuits:
+            waiting = self._backlog.batch.circuits[scope]
+            return waiting if waiting is not None and waiting.resting else None
+        with self._reading():
+            row = self._db.execute("SELECT snapshot FROM circuits WHERE scope = ? AND resting", (scope,)).fetchone()
+            return KeptCircuit(_json_or_none(row[0]), passed=True, resting=True) if row else None
 
     def _record(self, blob: bytes) -> OrderRecord:
         """Read an order; its monotonic times become those of this process, by the wall clock."""
@@ -423,7 +528,26 @@ def _fill(database: sqlite3.Connection, trouble: str, base: int) -> None:
     if trouble:
         rows = {"trouble": trouble, "fence": base, "first_seq": base}
         database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-        database.execute("INSERT INTO circuits VALUES (?, ?)", (SYSTEM, json.dumps({"generation": base})))
+        database.execute(
+            "INSERT INTO circuits (scope, snapshot) VALUES (?, ?)", (SYSTEM, json.dumps({"generation": base}))
+        )
+
+
+def _fitting(strategy_id: str | None, order_id: str | None, state: str | None) -> str:
+    """Which orders fit, in words from which SQLite sees an index that has no others, in the order of their numbers."""
+    given = ["number > :after AND number < :before"]
+    is_alive = state not in (None, "", "done")
+    if is_alive:
+        # However many have ended, the index of orders that live will do.
+        given.append("state = :state AND state <> 'done'")
+    elif state:
+        given.append(f"state IN ('done', '{CHANGING}')")
+    if strategy_id:
+        # With the plus, the index of the strategy's orders is not taken: nearly all in there have ended.
+        given.append("+strategy_id = :strategy_id" if is_alive else "strategy_id = :strategy_id")
+    if order_id:
+        given.append("order_id = :order_id")
+    return " AND ".join(given)
 
 
 def _stored_state(record: OrderRecord) -> str:

@@ -15,6 +15,7 @@ from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, en
 from orderfuse.home import why
 from orderfuse.messages import (
     VERSION,
+    AcceptRequest,
     Cancel,
     CancelRequest,
     EventsRequest,
@@ -34,7 +35,7 @@ from orderfuse.messages import (
 from orderfuse.plain import shown
 from orderfuse.settings import Settings
 from orderfuse.stopfile import Stop, StopFile
-from services.breaker import descriptors
+from services.breaker import descriptors, disk
 from services.breaker.batch import Batch
 from services.breaker.doors import Doors
 from services.breaker.inbox import Received
@@ -78,6 +79,7 @@ OPS: dict[str, Any] = {
     "report": ReportRequest,
     "resolve": ResolveRequest,
     "cancel": CancelRequest,
+    "accept": AcceptRequest,
 }
 ORDER_KINDS: dict[str, Any] = {"submit": Submit, "cancel": Cancel, "replace": Replace, "heartbeat": Heartbeat}
 
@@ -98,6 +100,7 @@ class BreakerLoop:
         self._narrator = Narrator()
         self._requests = Requests()
         self._lookups = Lookups()
+        self._home = settings.home
         self._stop_file = StopFile(settings.home)
         # The file STOP as it was when the stage heard of it last.
         self._stop: Stop | None = None
@@ -149,9 +152,10 @@ class BreakerLoop:
 
     def _say_goodbye(self) -> None:
         """An executor that cancels orders when it loses the breaker must know that this is no loss: wait for it."""
-        if not self._stage.say_goodbye():
-            return
+        heard = self._stage.say_goodbye()
         self._flush()
+        if not heard:
+            return
         deadline = time.monotonic() + GOODBYE_SECS
         while (left := deadline - time.monotonic()) > 0 and self._dispatch.poll(round(left * 1000)):
             # Who has heard it looks for the next breaker.
@@ -171,15 +175,17 @@ class BreakerLoop:
         for message in self._reported.take(MAX_REPORTS_PER_TURN, MAX_REPORTS_SECS_PER_TURN):
             self._on_feedback(message.frames)
         for message in self._sent.take(MAX_ORDERS_PER_TURN, MAX_ORDERS_SECS_PER_TURN):
-            self._on_orders(message.frames)
+            self._on_orders(message.frames, message.sender)
         for cause, count in self._doors.step().items():
             self._drop(cause, count)
         self._stage.poll()
         if self._stage.health_is_due():
+            self._stage.on_disk(*disk.look(self._home))
             self._stage.tell_health(
                 dropped=self._dropped, journal_lag_ms=self._journal_lag_ms, journal_error=self._journal_error
             )
         self._flush()
+        self._journal.tidy()
 
     def _look_for_stop(self) -> None:
         """The file STOP trips when it appears, and when it says something else; that it has gone ends nothing."""
@@ -190,7 +196,7 @@ class BreakerLoop:
 
     # -- in ------------------------------------------------------------------------------------------------
 
-    def _on_orders(self, frames: list[bytes]) -> None:
+    def _on_orders(self, frames: list[bytes], sender: str) -> None:
         reach("breaker.order.received")
         if len(frames) != 2:
             self._drop("extra_frames")
@@ -201,10 +207,10 @@ class BreakerLoop:
                 fields = decode_map(frames[1])
                 message = convert(fields, _kind_of(fields, ORDER_KINDS))
             except DecodeError as error:
-                self._stage.on_nonsense(error)
+                self._stage.on_nonsense(error, sender)
                 self._narrator.nonsense("orders", error)
             else:
-                self._take(lambda: self._stage.on_order_message(message))
+                self._take(lambda: self._stage.on_order_message(message, sender))
 
     def _on_dispatch(self, frames: list[bytes]) -> None:
         message = self._read("dispatch", frames, 2, FromExecutor)
@@ -286,7 +292,11 @@ class BreakerLoop:
                 self._answer(envelope, _no(request.id, "not_allowed", obstacle))
                 return
         if not isinstance(request, OrdersRequest | EventsRequest):
-            self._stage.on_request(envelope, request)
+            try:
+                self._stage.on_request(envelope, request)
+            except JournalError as error:
+                self._on_journal_error(error)
+                self._answer(envelope, _no(request.id, "internal", str(error)))
             return
         refusal = self._lookups.refusal(sender)
         if refusal:
@@ -305,11 +315,12 @@ class BreakerLoop:
 
     def _look_up(self, request: OrdersRequest | EventsRequest) -> Pieces:
         """A page of the journal, row by row. It is not read before what was decided until now has been saved."""
+        core = self._stage.core
         try:
             if isinstance(request, OrdersRequest):
-                found = yield from answer_orders(request, self._journal, self._stage.core.queues)
+                found = yield from answer_orders(request, self._journal, core.queues)
             else:
-                found = yield from answer_events(request, self._journal)
+                found = yield from answer_events(request, self._journal, core.bulletin)
         except JournalError as error:
             return _no(request.id, "internal", str(error))
         return {"id": request.id, "ok": True, **found}
@@ -369,7 +380,8 @@ class BreakerLoop:
             logger.warning("{}", note)
         for reply in batch.replies:
             reach("breaker.reply.unsent")
-            fields = reply.fields if saved else {**reply.fields, "warning": self._unsaved_warning()}
+            kept = saved or (batch.sync and self._journal.stop_is_saved)
+            fields = reply.fields if kept else {**reply.fields, "warning": self._unsaved_warning()}
             self._answer(reply.token, fields)
         return undelivered
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 from loguru import logger
+from msgspec import structs
 
 from orderfuse.codec import DecodeError
+from orderfuse.contractname import contract_name
 from orderfuse.messages import Drift
 from services.breaker.batch import Publication
 
@@ -55,11 +57,11 @@ class Narrator:
             # Fills move both numbers; the difference is the news.
             if con_id not in before or abs(before[con_id][1] - difference) >= DUST:
                 logger.warning(
-                    "drift: {} ({}): IB holds {:g}, the fills make {:g}: traded by others, or fills are missing here",
-                    *(each.symbol, con_id, each.actual, each.expected),
+                    "drift: {}: IB holds {:g}, the fills make {:g}: traded by others, or fills are missing here",
+                    *(contract_name(structs.asdict(each)), each.actual, each.expected),
                 )
         for con_id in before.keys() - self._drift.keys():
-            logger.info("drift: {} ({}) is as the fills make it again", before[con_id][0].symbol, con_id)
+            logger.info("drift: {}: there is none any more", contract_name(structs.asdict(before[con_id][0])))
 
     def nonsense(self, link: str, error: DecodeError) -> None:
         """Tell that something unreadable came, at most once in a while."""

@@ -1,14 +1,16 @@
-"""What people and their programs decide: status, trip, reset, report, resolve, cancel on `control`; the file STOP."""
+"""What people and their programs decide on `control`: status, trip, reset, and all else; and the file STOP."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from orderfuse.circuit import TradingCircuitBreaker
 from orderfuse.messages import (
+    AcceptRequest,
     Cancel,
     CancelRequest,
     CancelScope,
@@ -20,26 +22,33 @@ from orderfuse.messages import (
     StatusRequest,
     TripRequest,
 )
+from orderfuse.plain import plain
 from orderfuse.stopfile import DEFAULT_REASON
 from services.breaker import settlement
+from services.breaker.accepting import Accepting, ErrorCode, told_of
 from services.breaker.batch import HandDecision, Reply
 from services.breaker.bulletin import state_of
 from services.breaker.conditions import GRACE_NS
 from services.breaker.core import Core
 from services.breaker.executor_link import LEASE_MS, LEASE_NS
 from services.breaker.intake import Intake
+from services.breaker.last_failures import Failed
 from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
 
-ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "internal"]
 # The request that follows a file of `orderfuse trip` is here within milliseconds.
 REQUEST_FOLLOWS_NS = SECOND_NS
 # Trips that wait for their fence at the same time; the next ones are answered without waiting.
 MAX_PENDING_TRIPS = 100
 
+# Of the reason of each circuit that a reset leaves open: those of a thousand fit into one reply.
+MAX_STILL_OPEN_REASON = 120
+
 # Reported conditions of one circuit: each goes into every state message.
 MAX_REPORTED = 20
 
-HandRequest = StatusRequest | TripRequest | ResetRequest | ReportRequest | ResolveRequest | CancelRequest
+HandRequest = (
+    StatusRequest | TripRequest | ResetRequest | ReportRequest | ResolveRequest | CancelRequest | AcceptRequest
+)
 ON_TRIP: dict[str, CancelScope] = {"keep": "none", "cancel": "ours", "cancel_all": "all"}
 
 
@@ -66,14 +75,18 @@ class Operator:
     after_change: Callable[[], None]
     # Answers every order that waits and cannot pass.
     answer_queue: Callable[[], None]
+    accepting: Accepting = field(init=False)
     _pending: list[_PendingTrip] = field(default_factory=list)
     # The scope that a person trips just now.
     _tripping: str = ""
     # Trips of the system that came as requests.
     _trips_by_hand: int = 0
 
+    def __post_init__(self) -> None:
+        self.accepting = Accepting(self.core, self._reply, self._refuse)
+
     def on_request(self, token: Any, request: HandRequest) -> None:
-        """Answer now, or for a trip when the fence is confirmed."""
+        """Answer now, or when the executor has confirmed a fence, or what was accepted."""
         match request:
             case StatusRequest():
                 self._reply(token, request, self._status())
@@ -87,6 +100,8 @@ class Operator:
                 self._resolve(token, request)
             case CancelRequest():
                 self._cancel(token, request)
+            case AcceptRequest():
+                self.accepting.on_request(token, request)
 
     # -- trip ----------------------------------------------------------------------------------------------
 
@@ -97,6 +112,7 @@ class Operator:
         if not core.scopes.trip(request.scope, request.reason, latch=True):
             self._refuse(token, request, "not_allowed", f"there is no circuit {request.scope}, and no room for it")
             return
+        core.scopes.never_forget(request.scope)
         core.batch.decisions.append(HandDecision("trip", request.scope, request.reason, request.who))
         core.batch.sync = True
         self._tripping = request.scope
@@ -173,6 +189,7 @@ class Operator:
 
     def poll(self) -> None:
         """Answer trips whose executor did not confirm while its lease ran; end a global cancel that came to its end."""
+        self.accepting.poll()
         if self.core.owed is not None:
             end = self.core.owed.due_end(self.core.scopes.find(self.core.owed.scope), self.core.now())
             if end is not None:
@@ -214,7 +231,7 @@ class Operator:
 
     def refusal_of_reset(self, request: ResetRequest) -> tuple[ErrorCode, str] | None:
         """Why this reset cannot be done, or None: a reset of the system first removes the file STOP."""
-        circuit = self.core.scopes.find(request.scope)
+        circuit = self.core.scopes.wake(request.scope)
         if circuit is None:
             return "bad_request", f"there is no circuit {request.scope}"
         circuit.poll()
@@ -239,15 +256,32 @@ class Operator:
             self.core.end_owed("ended")
             note = "the cancel of all orders of the account was not done yet and is not sent again: look into TWS"
         self.after_change()
-        told = {"generation": circuit.generation, "state": circuit.state.name}
+        told: dict[str, Any] = {"generation": circuit.generation, "state": circuit.state.name}
+        if request.scope == SYSTEM:
+            told["still_open"] = self._still_open()
         self._reply(token, request, {**told, **({"note": note} if note else {})})
+
+    def _still_open(self) -> list[dict[str, Any]]:
+        """The strategies' circuits that are not CLOSED: a reset of the system leaves each as it is."""
+        states = [(strategy_id, each.get_state()) for strategy_id, each in self.core.scopes.strategies.items()]
+        return [
+            {
+                "scope": strategy_scope(strategy_id),
+                "state": state["state"],
+                "latched": state["latched"],
+                "reason": state["reason"] and plain(state["reason"], MAX_STILL_OPEN_REASON),
+                "retry_at": state["retry_at"],
+            }
+            for strategy_id, state in states
+            if state["state"] != "CLOSED"
+        ]
 
     # -- report, resolve -----------------------------------------------------------------------------------
 
     def _report(self, token: Any, request: ReportRequest) -> None:
         """A failure counts; a condition trips at once and holds until somebody says that it is over."""
         core, scope = self.core, request.scope
-        circuit = core.scopes.find(scope)
+        circuit = core.scopes.wake(scope)
         if circuit is None:
             self._refuse(token, request, "bad_request", f"there is no circuit {scope}")
             return
@@ -263,7 +297,7 @@ class Operator:
         by = f" (reported by {request.reporter})" if request.reporter else ""
         reason = f"{request.reason}{by}"[:500]
         if request.what == "failure":
-            core.scopes.reported_failure(scope)
+            core.scopes.reported_failure(scope, Failed(f"reported: {request.reason}", request.name))
         elif request.holds:
             core.scopes.hold(scope, request.name, reason)
         else:
@@ -306,10 +340,10 @@ class Operator:
         asked = Cancel(
             request_id=request_id, order_id=record.order_id, strategy_id=record.strategy_id, sent_ns=core.wall_ns()
         )
-        self.intake.on_cancel(asked)
-        answer = core.batch.requests[request_id]
-        if not answer.accepted:
-            self._refuse(token, request, "not_allowed", answer.reason)
+        self.intake.on_cancel(asked, "")
+        answer = self.intake.answers.answer_to(request_id)
+        if answer is None or not answer.accepted:
+            self._refuse(token, request, "not_allowed", answer.reason if answer else "it was not answered")
             return
         text = f"{request.order_id}: {request.reason}"[:500]
         core.batch.decisions.append(HandDecision("cancel", strategy_scope(record.strategy_id), text, request.who))
@@ -322,7 +356,8 @@ class Operator:
         core = self.core
         system_allows = core.scopes.system.is_trading_allowed()[0]
         executor, gateway = core.executor, core.executor.gateway
-        account = gateway.account if gateway else ""
+        account = executor.account
+        failures = core.scopes.last_failures.told()
         return {
             "circuits": [
                 msgspec.to_builtins(
@@ -333,6 +368,7 @@ class Operator:
                         trading_allowed=circuit.is_trading_allowed()[0] and (scope == SYSTEM or system_allows),
                     )
                 )
+                | self._failures(scope, circuit, failures)
                 for scope, circuit in core.scopes
             ],
             "executor": {
@@ -345,12 +381,29 @@ class Operator:
                 "host": gateway.host if gateway else "",
                 "port": gateway.port if gateway else 0,
                 "detail": gateway.detail if gateway else "",
+                "drift_at_ns": gateway.drift_at_ns if gateway else 0,
+                "foreign_at_ns": gateway.foreign_at_ns if gateway else 0,
+                "foreign_ignored": bool(gateway and gateway.foreign_ignored),
             },
-            "drift": [{"account": account, **msgspec.to_builtins(each)} for each in executor.drift],
+            "drift": [told_of(each, account) for each in executor.drift],
+            "foreign": [told_of(each, account) for each in executor.foreign],
             "owed": [core.owed.told()] if core.owed is not None else [],
             **core.state_summary(),
+            "circuits_at_rest": core.scopes.resting,
+            "journals": core.journals,
+            "disk_free": core.disk_free,
             "version": self.version,
         }
+
+    def _failures(self, scope: str, circuit: TradingCircuitBreaker, told: dict[str, Any]) -> dict[str, Any]:
+        """What failed in a circuit. Nothing is said of one that had no room in `told`, least of all that none did."""
+        kept = self.core.scopes.last_failures
+        found: dict[str, Any] = {}
+        if scope in told or scope not in kept:
+            found["last_failures"] = told.get(scope, [])
+        if scope == SYSTEM:
+            found["failures_by"] = kept.by_source(scope, circuit.failures)
+        return found
 
     # -- replies -------------------------------------------------------------------------------------------
 

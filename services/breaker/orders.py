@@ -1,10 +1,8 @@
-"""One order as the breaker knows it, and the queues in which orders wait for the window."""
+"""One order as the breaker knows it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -53,7 +51,12 @@ class OrderRecord:
     ttl_ms: int
     arrived_ns: int
     age_at_arrival_ns: int
+    # By the wall clock, for people.
+    arrived_wall_ns: int = 0
+    ahead_at_arrival_ns: int = 0
     state: OrderState = "queued"
+    # The program that has sent it, where the system tells.
+    sender: str = ""
     # Its place in the order of arrival, while it waits.
     queue_number: int = 0
     passed_ns: int = 0
@@ -75,6 +78,8 @@ class OrderRecord:
     perm_id: int = 0
     cancel_wanted: bool = False
     cancel_request_id: str | None = None
+    # When the executor was asked last.
+    cancel_asked_ns: int = 0
     # A bracket: the ids of its legs, in the parent; the parent's id, in each leg.
     attached: list[str] = field(default_factory=list)
     parent: str = ""
@@ -101,6 +106,15 @@ class OrderRecord:
         """The last moment (monotonic) at which the order may still be sent on."""
         return self.arrived_ns - self.age_at_arrival_ns + self.ttl_ms * 1_000_000
 
+    @property
+    def scope(self) -> str:
+        """The scope of its strategy's circuit."""
+        return f"strategy:{self.strategy_id}"
+
+    def has_passed(self) -> bool:
+        """Whether it was handed over, or found at IB: only such an order can ever be there twice."""
+        return bool(self.passed_wall_ns or self.perm_id or self.ib_order_id)
+
     def in_window(self) -> bool:
         """Beyond the breaker without IB's answer, and not yet given up as unknown."""
         return self.state == "out"
@@ -122,8 +136,10 @@ def new_change(record: OrderRecord, request_id: str, revision: int, order: dict[
     )
 
 
-def new_record(submit: Submit, contract: dict[str, Any], order: dict[str, Any], **times: int) -> OrderRecord:
-    """The record of an order that has just arrived. `times`: `arrived_ns`, `age_at_arrival_ns`."""
+def new_record(
+    submit: Submit, contract: dict[str, Any], order: dict[str, Any], sender: str, **times: int
+) -> OrderRecord:
+    """The record of an order that has just arrived. `times`: `arrived_ns` and what follows it."""
     return OrderRecord(
         order_id=submit.order_id,
         strategy_id=submit.strategy_id,
@@ -135,6 +151,9 @@ def new_record(submit: Submit, contract: dict[str, Any], order: dict[str, Any], 
         ttl_ms=submit.ttl_ms,
         arrived_ns=times["arrived_ns"],
         age_at_arrival_ns=times["age_at_arrival_ns"],
+        arrived_wall_ns=times["arrived_wall_ns"],
+        ahead_at_arrival_ns=times["ahead_at_arrival_ns"],
+        sender=sender,
     )
 
 
@@ -149,60 +168,3 @@ def digest_of(submit: Submit) -> bytes:
         submit.protect,
     )
     return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).digest()
-
-
-@dataclass(slots=True)
-class Queues:
-    """Orders that wait, one queue a strategy, served in turn so that no strategy delays another.
-
-    `limit` bounds each queue; how many queues there can be is bounded by the number of strategies.
-    """
-
-    limit: int
-    _waiting: dict[str, deque[OrderRecord]] = field(default_factory=dict)
-    _last_number: int = 0
-
-    def is_full(self, strategy_id: str) -> bool:
-        """Whether this strategy may not queue another order."""
-        return len(self._waiting.get(strategy_id, ())) >= self.limit
-
-    def add(self, record: OrderRecord) -> None:
-        """Queue an order behind the others of its strategy."""
-        self._last_number += 1
-        record.queue_number = self._last_number
-        self._waiting.setdefault(record.strategy_id, deque()).append(record)
-
-    def remove(self, record: OrderRecord) -> None:
-        """Take one order out of the middle of its queue (cancelled or expired while it waited)."""
-        queue = self._waiting[record.strategy_id]
-        queue.remove(record)
-        if not queue:
-            del self._waiting[record.strategy_id]
-
-    def in_turn(self) -> list[str]:
-        """The strategies that wait; the one whose turn it is comes first."""
-        return list(self._waiting)
-
-    def head(self, strategy_id: str) -> OrderRecord | None:
-        """The order of `strategy_id` that would go next."""
-        queue = self._waiting.get(strategy_id)
-        return queue[0] if queue else None
-
-    def pop(self, strategy_id: str) -> OrderRecord:
-        """Take the next order of `strategy_id`, whose turn comes again after all others'."""
-        queue = self._waiting.pop(strategy_id)
-        record = queue.popleft()
-        if queue:
-            self._waiting[strategy_id] = queue
-        return record
-
-    def lengths(self) -> dict[str, int]:
-        """How many orders of each strategy wait."""
-        return {strategy_id: len(queue) for strategy_id, queue in self._waiting.items()}
-
-    def __len__(self) -> int:
-        return sum(len(queue) for queue in self._waiting.values())
-
-    def __iter__(self) -> Iterator[OrderRecord]:
-        for queue in self._waiting.values():
-            yield from queue

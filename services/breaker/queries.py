@@ -5,6 +5,7 @@ Each is put together row by row: whoever asks for large ones must not keep an or
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Generator, Iterator
 from itertools import chain
 from typing import Any
@@ -12,12 +13,18 @@ from typing import Any
 import msgspec
 
 from orderfuse.messages import EventsRequest, OrdersRequest
+from services.breaker.batch import Numbering
+from services.breaker.bulletin import Bulletin
 from services.breaker.journal import Journal
-from services.breaker.orders import OrderRecord, Queues
+from services.breaker.orders import OrderRecord
+from services.breaker.queues import Queues
 
 MAX_REPLY_BYTES = 256 * 1024
 # Waiting orders are numbered from here on, above every order of the journal.
 QUEUED_FROM = 2**62
+# Orders of one reply, where the request does not say how many: so many are looked at by a person.
+NEWEST = 50
+MAX_LIMIT = 1000
 
 
 # Goes on at each step with the next row; its value is the answer.
@@ -25,40 +32,86 @@ Pieces = Generator[None, None, dict[str, Any]]
 
 
 def answer_orders(request: OrdersRequest, journal: Journal, queues: Queues) -> Pieces:
-    """The orders that fit the request. Those that still wait here are in memory only; they come last."""
-    found = chain(_journaled(request, journal), _waiting(request, queues))
-    return (yield from _page("orders", ((number, _order_fields(record)) for number, record in found), request.limit))
+    """The orders that fit the request. Those that still wait here are in memory only, and are the newest."""
+    newest_first = request.after is None
+    limit = request.limit or (NEWEST if newest_first else MAX_LIMIT)
+    journaled = _journaled(request, journal)
+    waiting = _waiting(request, queues, limit)
+    found = chain(waiting, journaled) if newest_first else chain(journaled, waiting)
+    return (yield from _page("orders", ((number, _order_fields(record)) for number, record in found), limit))
 
 
 def _journaled(request: OrdersRequest, journal: Journal) -> Iterator[tuple[int, OrderRecord]]:
-    """Those of the journal, until it has no more: some that waited are decided while it is read."""
-    last, behind = request.after, -1
-    while last > behind:
-        behind = last
-        for last, record in journal.orders(
-            strategy_id=request.strategy_id, order_id=request.order_id, state=request.state, after=behind
-        ):
-            yield last, record
+    """Those of the journal. Some that wait are decided while it is read.
+
+    Newest first, it is read as it is now, for those are told as they wait now. Oldest first, until it has no more.
+    """
+    before = request.before
+    if request.after is None:
+        behind = journal.newest_order() + 1
+        before = behind if before is None else min(before, behind)
+    return journal.orders(
+        strategy_id=request.strategy_id,
+        order_id=request.order_id,
+        state=request.state,
+        since_ns=request.since_ns,
+        before=before,
+        after=request.after,
+    )
 
 
-def _waiting(request: OrdersRequest, queues: Queues) -> Iterator[tuple[int, OrderRecord]]:
-    """Those that wait in the moment in which the journal has no more."""
-    for record in sorted(queues, key=lambda record: record.queue_number):
-        number = QUEUED_FROM + record.queue_number
-        if (
-            number > request.after
-            and request.state in (None, "queued")
-            and request.strategy_id in (None, record.strategy_id)
-            and request.order_id in (None, record.order_id)
-        ):
-            yield number, record
+def _waiting(request: OrdersRequest, queues: Queues, limit: int) -> Iterator[tuple[int, OrderRecord]]:
+    """Those that wait in the moment in which the first is asked for, in the order in which they are told.
+
+    One more than a page has, to see that there is.
+    """
+    if request.state not in (None, "queued"):
+        return
+    behind = -1 if request.after is None else request.after - QUEUED_FROM
+    ahead = 2**63 if request.before is None else request.before - QUEUED_FROM
+    fitting = (
+        record
+        for record in queues.orders()
+        if behind < record.queue_number < ahead
+        and request.strategy_id in (None, record.strategy_id)
+        and request.order_id in (None, record.order_id)
+        and (request.since_ns is None or record.arrived_wall_ns >= request.since_ns)
+    )
+    pick = heapq.nlargest if request.after is None else heapq.nsmallest
+    for record in pick(limit + 1, fitting, key=lambda record: record.queue_number):
+        yield QUEUED_FROM + record.queue_number, record
 
 
-def answer_events(request: EventsRequest, journal: Journal) -> Pieces:
-    """The journaled events behind `after_seq` (or behind `after`, from an earlier reply)."""
+def answer_events(request: EventsRequest, journal: Journal, bulletin: Bulletin) -> Pieces:
+    """The journaled events behind `after_seq` (or behind `after`, from an earlier reply).
+
+    `skipped`: numbers that were told and are not kept, as [first, last]: nothing was lost there.
+    """
     behind = request.after_seq if request.after is None else request.after
-    rows = ((fields["seq"], fields) for fields in journal.events(request.topic, behind))
-    return (yield from _page("events", rows, request.limit))
+    previous: dict[int, int] = {}
+
+    def rows() -> Iterator[tuple[int, dict[str, Any]]]:
+        for before, fields in journal.events(request.topic, behind):
+            previous[fields["seq"]] = before
+            yield fields["seq"], fields
+
+    reply = yield from _page("events", rows(), request.limit)
+    # Of what has no topic yet nothing is kept.
+    numbering = bulletin.topics.get(request.topic) or Numbering(bulletin.floor, 0)
+    reply["skipped"] = list(_skipped(behind, reply, previous, numbering))
+    return reply
+
+
+def _skipped(behind: int, reply: dict[str, Any], previous: dict[int, int], numbering: Numbering) -> Iterator[list[int]]:
+    last = behind
+    for fields in reply["events"]:
+        seq = fields["seq"]
+        # From the beginning nobody misses what was told before the topic began.
+        if previous[seq] <= last < seq - 1 and last:
+            yield [last + 1, seq - 1]
+        last = seq
+    if last and not reply["more"] and numbering.kept <= last < numbering.seq:
+        yield [last + 1, numbering.seq]
 
 
 def _order_fields(record: OrderRecord) -> dict[str, Any]:

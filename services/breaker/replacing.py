@@ -1,4 +1,4 @@
-"""Replaces: changing an order that works at IB. Judged like a submit, at the moment it is sent on. Pure.
+"""Replaces: changing an order that works at IB. They wait and are judged like submits, in the same queue. Pure.
 
 Whatever becomes of a replace, the order as IB has it lives on: nobody is told that it ended.
 """
@@ -25,50 +25,47 @@ from orderfuse.plain import shown
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.dead_man import SILENT_REASON
 from services.breaker.intake import Intake
+from services.breaker.last_failures import Failed
 from services.breaker.orders import Change, OrderRecord, new_change
-from services.breaker.scopes import strategy_scope
+from services.breaker.queues import WaitingReplace
+from services.breaker.scopes import SECOND_NS, strategy_scope
 
-# One for each working order at most; more orders than this do not work at once for IB either.
-MAX_WAITING = 1000
 CodeAndReason = tuple[RequestRefusedCode | BlockCode, str]
 # A fence that no executor ever has: a question with it is answered and never carried out.
 NO_FENCE = -1
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A replace whose turn has not come."""
-
-    replace: Replace
-    order: dict[str, Any]
-    expires_ns: int
-
-
 @dataclass(slots=True)
 class Replacer:
-    """Takes replaces, judges them at their turn, and hands them over."""
+    """Takes replaces, judges them at their turn, and hands them over.
+
+    `_waiting`: those in the queues, by order; an order has one at most.
+    """
 
     core: Core
     intake: Intake
-    _waiting: dict[str, _Waiting] = field(default_factory=dict)
+    _waiting: dict[str, WaitingReplace] = field(default_factory=dict)
 
-    def on_replace(self, replace: Replace) -> None:
+    def on_replace(self, replace: Replace, sender: str) -> None:
         """A strategy wants a working order changed."""
         waiting = self._waiting.get(replace.order_id)
         if waiting is not None and waiting.replace.request_id == replace.request_id:
             return
-        if self.intake.was_answered(replace):
+        if self.intake.answers.was_answered(replace, sender):
             return
         refusal = self._refusal(replace)
         if refusal is not None:
-            self.intake.refuse(replace, *refusal)
+            self.intake.answers.refuse(replace, *refusal, sender)
             return
         age_ns = max(0, self.core.wall_ns() - replace.sent_ns)
-        self._waiting[replace.order_id] = _Waiting(
+        waiting = WaitingReplace(
             replace,
             check_order(replace.order, allow=self.intake.allow_order_fields),
             self.core.now() - age_ns + replace.ttl_ms * 1_000_000,
+            sender,
         )
+        self._waiting[replace.order_id] = waiting
+        self.core.queues.add(waiting)
 
     def _refusal(self, replace: Replace) -> CodeAndReason | None:
         record = self.core.find(replace.order_id)
@@ -109,8 +106,8 @@ class Replacer:
         if all(order.get(name) == record.order.get(name) for name in TERMS):
             # IB's list would look the same before and after: nobody could say truly whether it was done.
             return "invalid", f"none of {', '.join(TERMS)} changes, so the change could not be told from none"
-        if len(self._waiting) >= MAX_WAITING:
-            return "queue_full", f"{MAX_WAITING} replaces wait already"
+        if self.core.queues.is_full(record.strategy_id):
+            return "queue_full", self.intake.queue_is_full()
         if not self.intake.keeps_pace(record.strategy_id):
             limit = self.core.settings.max_orders_per_second
             return "rate_limit", f"more than {limit} orders in a second"
@@ -118,26 +115,24 @@ class Replacer:
 
     def refuse_waiting(self, strategy_id: str, reason: str) -> None:
         """None of a strategy's replaces that wait will be sent."""
-        for order_id, waiting in list(self._waiting.items()):
-            if waiting.replace.strategy_id == strategy_id:
-                self.intake.refuse(waiting.replace, "cancelled", reason)
-                del self._waiting[order_id]
+        for waiting in self.core.queues.of(strategy_id):
+            if isinstance(waiting, WaitingReplace):
+                self._refuse(waiting, "cancelled", reason)
+                self.core.queues.remove(waiting)
 
-    def serve(self) -> None:
-        """Judge those that wait, oldest first; what has to wait for a place in the window waits on."""
-        for order_id, waiting in list(self._waiting.items()):
-            if self._judge(waiting):
-                del self._waiting[order_id]
+    def expire(self, waiting: WaitingReplace) -> None:
+        """Answer a replace that is too old."""
+        self._refuse(waiting, "expired", f"too old at its turn (ttl_ms {waiting.replace.ttl_ms})")
 
-    def _judge(self, waiting: _Waiting) -> bool:
-        """Whether it is answered now."""
+    def judge(self, waiting: WaitingReplace) -> bool:
+        """Its turn has come: whether it is answered now, or waits on for a place in the window."""
         core, replace = self.core, waiting.replace
         record = core.orders.get(replace.order_id)
         if record is None or record.state != "working" or record.cancel_wanted:
-            self.intake.refuse(replace, "done", "the order has ended, or is being cancelled")
+            self._refuse(waiting, "done", "the order has ended, or is being cancelled")
             return True
-        if core.now() > waiting.expires_ns:
-            self.intake.refuse(replace, "expired", f"too old at its turn (ttl_ms {replace.ttl_ms})")
+        if core.now() > waiting.expires_ns():
+            self.expire(waiting)
             return True
         lowers = only_lowers(record.order, waiting.order)
         core.scopes.open_for(record.strategy_id)
@@ -148,26 +143,32 @@ class Replacer:
         # What only takes risk away needs no leave of the circuits.
         refusal = None if lowers else core.scopes.admit(change)
         if refusal is not None:
-            self.intake.refuse(replace, refusal.code, refusal.reason)
+            self._refuse(waiting, refusal.code, refusal.reason)
         else:
             self._pass(record, change, waiting)
         return True
 
-    def _pass(self, record: OrderRecord, change: Change, waiting: _Waiting) -> None:
+    def _refuse(self, waiting: WaitingReplace, code: RequestRefusedCode | BlockCode, reason: str) -> None:
+        del self._waiting[waiting.replace.order_id]
+        self.intake.answers.refuse(waiting.replace, code, reason, waiting.sender)
+
+    def _pass(self, record: OrderRecord, change: Change, waiting: WaitingReplace) -> None:
         core = self.core
+        del self._waiting[record.order_id]
         record.revision, record.change = change.revision, change
         core.out.add(change.order_id)
-        self.intake.pass_on(waiting.replace, "sent", "")
+        self.intake.answers.pass_on(waiting.replace, "sent", "", waiting.sender)
         core.save(record)
         fence = core.fence_of(strategy_scope(record.strategy_id))
-        core.send(_message(record, change, fence, (waiting.expires_ns - core.now()) // 1_000_000))
+        core.send(_message(record, change, fence, (waiting.expires_ns() - core.now()) // 1_000_000))
         core.at(core.now() + ACK_DEADLINE_NS, lambda: self._give_up(record, change))
 
     def _give_up(self, record: OrderRecord, change: Change) -> None:
         """No answer in time counts as a failure. The order works on; which of its terms hold is looked up."""
         if record.change is change:
             self.core.out.discard(change.order_id)
-            _settle(self.core, change, "failure")
+            text = f"a replace had no answer in {ACK_DEADLINE_NS // SECOND_NS} s"
+            _settle(self.core, change, "failure", Failed(text, None, record.order_id))
             self.core.save(record)
 
 
@@ -189,7 +190,9 @@ def answer(core: Core, record: OrderRecord, fact: Replaced | ReplaceFailed, outc
         record.change = None
         if isinstance(fact, Replaced):
             record.order = change.order
-        _settle(core, change, outcome or "neutral")
+        code = fact.ib_code if isinstance(fact, ReplaceFailed) else None
+        reason = fact.reason if isinstance(fact, ReplaceFailed) else ""
+        _settle(core, change, outcome or "neutral", Failed(f"replace: {reason}", code or None, record.order_id))
     core.tell(record, fact)
 
 
@@ -215,9 +218,9 @@ def fail(core: Core, record: OrderRecord, reason: str) -> None:
         answer(core, record, ReplaceFailed(**ids, request_id=record.change.request_id, reason=reason), "neutral")
 
 
-def _settle(core: Core, change: Change, outcome: Outcome) -> None:
+def _settle(core: Core, change: Change, outcome: Outcome, failed: Failed) -> None:
     if change.counts:
-        core.scopes.settle(change, outcome)
+        core.scopes.settle(change, outcome, failed)
 
 
 def _message(record: OrderRecord, change: Change, fence: int, ttl_left_ms: int) -> ReplaceOrder:

@@ -7,16 +7,24 @@ stops itself and not its neighbours.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
+from itertools import chain
 from typing import Any
 
 from orderfuse.circuit import CircuitBreakerConfig, CircuitState, Clock, TradingCircuitBreaker, Transition
 from orderfuse.messages import BlockCode, Outcome
+from services.breaker.last_failures import Failed, LastFailures
 from services.breaker.orders import Change, OrderRecord
+from services.breaker.places import Places
 
 SYSTEM = "system"
 SECOND_NS = 1_000_000_000
+# Who pays for names that nothing is known of. No program and no strategy is called that.
+NOBODY = "?"
+# So a circuit begins the reason why it opens again when a trial was not answered in its time.
+NO_OUTCOME = "a trial order had no outcome"
 
 
 def strategy_scope(strategy_id: str) -> str:
@@ -33,6 +41,34 @@ class Refusal:
     scope: str
 
 
+class OrdersOf(Enum):
+    """What a strategy has of orders without an end."""
+
+    WAITING = "all of them wait here"
+    BEYOND = "some are beyond the breaker"
+
+
+class Unreadable(Exception):
+    """The journal does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCircuit:
+    """What the journal has of a circuit.
+
+    Attributes:
+        snapshot: the circuit's own, or None where it cannot be read.
+        passed: an order of its strategy has: it is never forgotten while it has something to remember.
+        by_hand: a person has tripped it.
+        resting: it has given its place to another strategy, and comes back with the next message of its own.
+    """
+
+    snapshot: Any
+    passed: bool = False
+    by_hand: bool = False
+    resting: bool = False
+
+
 @dataclass(slots=True)
 class _Neighbour:
     """What the system's circuit must know of one strategy to count its failures fairly."""
@@ -41,12 +77,19 @@ class _Neighbour:
     counted_ns: deque[int]
     last_success_ns: int | None = None
 
+    def matters(self, since_ns: int) -> bool:
+        """Whether anything of it is younger than that."""
+        latest = max(self.last_success_ns or 0, self.counted_ns[-1] if self.counted_ns else 0)
+        return latest >= since_ns
+
 
 @dataclass(slots=True)
 class Scopes:
     """All circuits of the breaker and the rules between them.
 
-    `transitions` collects what the circuits did, in order, until the stage takes it.
+    `transitions` collects what the circuits did, in order, until the stage takes it. `leaving` has the circuits that
+    are no longer in memory, as the journal is to keep them; None: not at all. Names cost nothing, so the journal hears
+    only of strategies that had an order pass, or of which a person has said something (`is_kept`).
     """
 
     config: CircuitBreakerConfig
@@ -55,23 +98,59 @@ class Scopes:
     system: TradingCircuitBreaker = field(init=False)
     strategies: dict[str, TradingCircuitBreaker] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
-    forgotten: set[str] = field(default_factory=set)
+    # Scopes of strategies of which the journal has a circuit.
+    _journaled: set[str] = field(default_factory=set)
+    leaving: dict[str, KeptCircuit | None] = field(default_factory=dict)
+    # Strategies that lost their place while orders of theirs waited, which are to be answered.
+    put_out: list[str] = field(default_factory=list)
+    # How many rest in the journal.
+    resting: int = 0
     transitions: list[tuple[str, Transition]] = field(default_factory=list)
-    # Whether orders of a strategy wait: its circuit will be asked about them.
-    waits: Callable[[str], bool] = lambda _: False
+    # What failed, for people.
+    last_failures: LastFailures = field(default_factory=LastFailures)
+    # What each strategy has that has no end yet: such a one keeps its place.
+    has_orders: Callable[[], Mapping[str, OrdersOf]] = dict
+    # A circuit that rests in the journal.
+    find_resting: Callable[[str], KeptCircuit | None] = lambda _: None
+    _places: Places = field(init=False)
+    # Strategies of which an order has passed, and those that a person has tripped.
+    _passed: set[str] = field(default_factory=set)
+    _by_hand: set[str] = field(default_factory=set)
     _neighbours: dict[str, _Neighbour] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.system = self._watched(SYSTEM, TradingCircuitBreaker(self.config, clock=self.clock))
+        self._places = Places(self.max_strategies)
 
-    def restore(self, scope: str, snapshot: Any) -> None:
+    def restore(self, scope: str, kept: KeptCircuit) -> None:
         """Go on with a saved circuit. What can't be read becomes OPEN, latched."""
-        circuit = self._watched(scope, TradingCircuitBreaker.restore(snapshot, self.config, clock=self.clock))
-        self.touched.add(scope)
-        if scope == SYSTEM:
-            self.system = circuit
+        self._journaled.add(scope)
+        if kept.resting:
+            self.resting += 1
+        elif scope == SYSTEM:
+            self.system = self._restored(scope, kept)
         else:
-            self.strategies[scope.removeprefix("strategy:")] = circuit
+            self._take_place(scope.removeprefix("strategy:"), "", kept)
+
+    def is_kept(self, scope: str) -> bool:
+        """Whether what happens to this circuit goes to disk."""
+        name, circuit = scope.removeprefix("strategy:"), self.find(scope)
+        said = scope == SYSTEM or name in self._passed or name in self._by_hand
+        return said or bool(circuit and circuit.get_state()["conditions"])
+
+    def take_changed(self) -> dict[str, KeptCircuit | None]:
+        """The circuits as the journal is to have them, since the last call; None: not at all."""
+        changed = {scope: kept for scope, kept in self.leaving.items() if kept or scope in self._journaled}
+        for scope in self.touched:
+            circuit, name = self.find(scope), scope.removeprefix("strategy:")
+            if circuit is not None and (self.is_kept(scope) or scope in self._journaled):
+                passed, by_hand = name in self._passed, name in self._by_hand
+                changed[scope] = KeptCircuit(circuit.snapshot(), passed=passed, by_hand=by_hand)
+        self.touched.clear()
+        self.leaving.clear()
+        for scope, kept in changed.items():
+            (self._journaled.discard if kept is None else self._journaled.add)(scope)
+        return changed
 
     def __iter__(self) -> Iterator[tuple[str, TradingCircuitBreaker]]:
         yield SYSTEM, self.system
@@ -82,24 +161,55 @@ class Scopes:
         """The circuit of `scope`, if there is one."""
         return self.system if scope == SYSTEM else self.strategies.get(scope.removeprefix("strategy:"))
 
-    def open_for(self, strategy_id: str) -> TradingCircuitBreaker | None:
-        """The circuit of a strategy, made at its first order; None if there are too many strategies."""
-        circuit = self.strategies.get(strategy_id)
-        if circuit is None and (len(self.strategies) < self.max_strategies or self._forget_an_idle_one()):
-            scope = strategy_scope(strategy_id)
-            circuit = self._watched(scope, TradingCircuitBreaker(self.config, clock=self.clock))
-            self.strategies[strategy_id] = circuit
-            self.touched.add(scope)
-        return circuit
+    def open_for(self, strategy_id: str, sender: str = "") -> TradingCircuitBreaker | None:
+        """The circuit of a strategy, made at its first order; None if there are too many strategies.
+
+        Another one may have lost its place for it, which `leaving` says.
+
+        Raises:
+            Unreadable: nobody knows whether one rests in the journal.
+        """
+        if strategy_id not in self.strategies:
+            if self._places.is_full() and not self._make_room(sender or strategy_id):
+                return None
+            kept = self._resting(strategy_scope(strategy_id))
+            self.resting -= kept is not None
+            return self._take_place(strategy_id, sender, kept)
+        if sender:
+            self._places.use(strategy_id, sender)
+        return self.strategies[strategy_id]
+
+    def has_passed(self, strategy_id: str) -> bool:
+        """Whether the strategy has a place, and has had an order pass."""
+        return strategy_id in self._passed
+
+    def payer(self, strategy_id: str, sender: str) -> str:
+        """Whose share of all is filled by what is done in this name: the program's that uses it.
+
+        Where the system does not tell which that is, it is the strategy's own once an order of it has passed. Until
+        then all of them have one together, since names cost nothing.
+        """
+        return sender or (strategy_id if self.has_passed(strategy_id) else NOBODY)
+
+    def sender_of(self, strategy_id: str) -> str:
+        """The program that has used a strategy's place last; empty if it has none."""
+        return self._places.sender_of(strategy_id)
+
+    def wake(self, scope: str) -> TradingCircuitBreaker | None:
+        """The circuit of `scope`, also if it rests in the journal."""
+        found = self.find(scope)
+        if found is None and self._resting(scope) is not None:
+            return self.open_for(scope.removeprefix("strategy:"))
+        return found
 
     # -- what others report ------------------------------------------------------------------------------
 
-    def reported_failure(self, scope: str) -> None:
+    def reported_failure(self, scope: str, failed: Failed) -> None:
         """Somebody outside has seen a failure; it counts in the scope that they named and nowhere else."""
         circuit = self.find(scope)
         if circuit is not None:
             self.touched.add(scope)
-            circuit.record_failure()
+            self._record_failure(scope, circuit, failed)
 
     def hold(self, scope: str, name: str, reason: str) -> None:
         """A condition that somebody outside reports; the first report of it trips, without grace."""
@@ -142,20 +252,22 @@ class Scopes:
             return Refusal(block_code(self.system), verdict.reason or "", SYSTEM)
         record.system_generation = verdict.generation
         record.trial = trial or verdict.trial
+        self._passed.add(record.strategy_id)
         return None
 
-    def settle(self, record: OrderRecord | Change, outcome: Outcome) -> None:
-        """Tell both circuits what became of an admitted order; each order counts once.
+    def settle(self, record: OrderRecord | Change, outcome: Outcome, failed: Failed | None = None) -> None:
+        """Tell both circuits what became of an admitted order; each order counts once. `failed`: what a failure was.
 
         A success after a failure never counts; a failure after a success still does, once, if the order's
         generation is the present one.
         """
+        failed = failed or Failed(outcome)
         if record.settled == "":
-            self._first_outcome(record, outcome)
+            self._first_outcome(record, outcome, failed)
         elif record.settled == "success" and outcome in ("failure", "malformed"):
-            self._failure_after_success(record, outcome)
+            self._failure_after_success(record, outcome, failed)
 
-    def _first_outcome(self, record: OrderRecord | Change, outcome: Outcome) -> None:
+    def _first_outcome(self, record: OrderRecord | Change, outcome: Outcome, failed: Failed) -> None:
         strategy = self.open_for(record.strategy_id)
         order_id = record.order_id
         self.touched.update((strategy_scope(record.strategy_id), SYSTEM))
@@ -172,22 +284,43 @@ class Scopes:
                 strategy.record_neutral(order_id)
         else:
             record.settled = "failure"
+            scope = strategy_scope(record.strategy_id)
             if strategy:
-                strategy.record_failure(order_id)
+                self._record_failure(scope, strategy, failed, order_id)
             if outcome == "failure" and self._system_counts(record):
-                self.system.record_failure(order_id)
+                self._record_failure(SYSTEM, self.system, failed, order_id, source=scope)
             else:
                 self.system.record_neutral(order_id)
 
-    def _failure_after_success(self, record: OrderRecord | Change, outcome: Outcome) -> None:
+    def _failure_after_success(self, record: OrderRecord | Change, outcome: Outcome, failed: Failed) -> None:
         record.settled = "failure"
-        strategy = self.strategies.get(record.strategy_id)
-        self.touched.update((strategy_scope(record.strategy_id), SYSTEM))
+        strategy, scope = self.open_for(record.strategy_id), strategy_scope(record.strategy_id)
+        self.touched.update((scope, SYSTEM))
         if strategy and strategy.generation == record.strategy_generation:
-            strategy.record_failure()
+            self._record_failure(scope, strategy, failed)
         current = self.system.generation == record.system_generation
         if outcome == "failure" and current and self._system_counts(record):
-            self.system.record_failure()
+            self._record_failure(SYSTEM, self.system, failed, source=scope)
+
+    def _record_failure(
+        self,
+        scope: str,
+        circuit: TradingCircuitBreaker,
+        failed: Failed,
+        order_id: str | None = None,
+        source: str = SYSTEM,
+    ) -> None:
+        """Tell a circuit of a failure, and keep what it was if the circuit counts it. `source`: the scope whose it is.
+
+        That of an order of an earlier generation counts nowhere.
+        """
+        before = circuit.get_state()
+        circuit.record_failure(order_id)
+        if circuit.get_state()["failure_count"] > before["failure_count"]:
+            # While OPEN the circuit's window stays as it was at the trip.
+            stored = circuit.failures[-1:] if before["state"] != "OPEN" else []
+            at = stored[0] if stored else self.clock.utcnow()
+            self.last_failures.note(scope, failed, at, source if stored else None)
 
     def _system_counts(self, record: OrderRecord | Change) -> bool:
         """Whether the system counts this failure too.
@@ -215,29 +348,53 @@ class Scopes:
 
     # -- circuits as such --------------------------------------------------------------------------------
 
-    def strategy_failure(self, strategy_id: str) -> None:
+    def strategy_failure(self, strategy_id: str, failed: Failed) -> None:
         """A failure of the strategy itself, of no particular order."""
-        self.touched.add(strategy_scope(strategy_id))
-        self.strategies[strategy_id].record_failure()
+        self.reported_failure(strategy_scope(strategy_id), failed)
 
-    def system_failure(self) -> None:
+    def system_failure(self, failed: Failed) -> None:
         """A failure of no particular order: a condition that was shorter than its grace."""
         self.touched.add(SYSTEM)
-        self.system.record_failure()
+        self._record_failure(SYSTEM, self.system, failed)
 
     def trip(self, scope: str, reason: str, *, latch: bool) -> bool:
         """Open a circuit. False if there is no such circuit and none can be made."""
-        circuit = self.system if scope == SYSTEM else self.open_for(scope.removeprefix("strategy:"))
+        circuit = self.system if scope == SYSTEM else self._to_be_stopped(scope.removeprefix("strategy:"))
         if circuit is None:
             return False
         self.touched.add(scope)
         circuit.trip(reason, latch=latch)
         return True
 
+    def _to_be_stopped(self, strategy_id: str) -> TradingCircuitBreaker | None:
+        try:
+            if strategy_id not in self.strategies and self._resting(strategy_scope(strategy_id)) is None:
+                # Names of which nothing was ever heard may be stopped, too, but must not take all places.
+                unheard = self._by_hand - self._passed
+                if len(unheard) >= max(1, self.max_strategies // 2):
+                    return None
+            return self.open_for(strategy_id)
+        except Unreadable:
+            # A stop needs no answer to a question first: what the journal may remember is less than to be stopped.
+            return self._take_place(strategy_id, "", None)
+
+    def keep(self, strategy_id: str) -> None:
+        """There is an order of this strategy beyond the breaker: it has a circuit, however many others have."""
+        if self.open_for(strategy_id) is None:
+            self._take_place(strategy_id, "", self._resting(strategy_scope(strategy_id)))
+        self._passed.add(strategy_id)
+
+    def never_forget(self, scope: str) -> None:
+        """A person has tripped this circuit: it keeps its place, so that everybody sees that, until a reset."""
+        self.touched.add(scope)
+        self._by_hand.add(scope.removeprefix("strategy:"))
+
     def reset(self, scope: str, circuit: TradingCircuitBreaker) -> None:
         """Close the circuit of `scope` by hand."""
         circuit.reset()
+        self.last_failures.clear(scope)
         self.touched.add(scope)
+        self._by_hand.discard(scope.removeprefix("strategy:"))
         if scope == SYSTEM:
             self._forget_counted()
 
@@ -260,6 +417,10 @@ class Scopes:
         def note(transition: Transition) -> None:
             self.touched.add(scope)
             self.transitions.append((scope, transition))
+            if transition.previous is CircuitState.HALF_OPEN and transition.reason.startswith(NO_OUTCOME):
+                # A failure that only the circuit itself has seen.
+                for at in circuit.failures[-1:]:
+                    self.last_failures.note(scope, Failed(transition.reason), at, SYSTEM)
             if scope == SYSTEM and transition.state is CircuitState.CLOSED:
                 self._forget_counted()
 
@@ -269,20 +430,82 @@ class Scopes:
     def _neighbour(self, strategy_id: str) -> _Neighbour:
         found = self._neighbours.get(strategy_id)
         if found is None:
+            # Also those that have lost their place meanwhile, as long as what they did counts.
+            since = self.clock.monotonic_ns() - int(self.config.failure_window_secs * SECOND_NS)
+            self._neighbours = {name: known for name, known in self._neighbours.items() if known.matters(since)}
             found = _Neighbour(counted_ns=deque(maxlen=self.config.failure_threshold))
             self._neighbours[strategy_id] = found
         return found
 
-    def _forget_an_idle_one(self) -> bool:
-        """Make room by forgetting a circuit that has nothing to remember."""
-        for strategy_id, circuit in self.strategies.items():
-            if not self.waits(strategy_id) and is_idle(circuit):
-                del self.strategies[strategy_id]
-                self._neighbours.pop(strategy_id, None)
-                self.forgotten.add(strategy_scope(strategy_id))
-                self.touched.discard(strategy_scope(strategy_id))
-                return True
-        return False
+    # -- places ------------------------------------------------------------------------------------------
+
+    def _resting(self, scope: str) -> KeptCircuit | None:
+        """The circuit of a strategy that has no place, if there is anything to remember of it."""
+        # What has left in this turn is not in the journal yet.
+        return self.leaving[scope] if scope in self.leaving else self.find_resting(scope)
+
+    def _take_place(self, strategy_id: str, sender: str, kept: KeptCircuit | None) -> TradingCircuitBreaker:
+        scope = strategy_scope(strategy_id)
+        self._places.use(strategy_id, sender)
+        self.leaving.pop(scope, None)
+        if kept is None:
+            self.strategies[strategy_id] = self._watched(scope, TradingCircuitBreaker(self.config, clock=self.clock))
+        else:
+            self.strategies[strategy_id] = self._restored(scope, kept)
+            for names, belongs in ((self._passed, kept.passed), (self._by_hand, kept.by_hand)):
+                if belongs:
+                    names.add(strategy_id)
+        self.touched.add(scope)
+        return self.strategies[strategy_id]
+
+    def _restored(self, scope: str, kept: KeptCircuit) -> TradingCircuitBreaker:
+        self.touched.add(scope)
+        return self._watched(scope, TradingCircuitBreaker.restore(kept.snapshot, self.config, clock=self.clock))
+
+    def _make_room(self, sender: str) -> bool:
+        """Have another strategy give its place to a newcomer of this sender, if one can.
+
+        What rests is not forgotten, and yet goes late: nobody sees it while it does. At the worst one has to go all of
+        whose orders wait here and which never had one pass; its queue is answered.
+        """
+        places, orders = self._places, self.has_orders()
+
+        def may_leave(name: str) -> bool:
+            """Nothing is lost if it does: it has no orders, and no person has said anything of it."""
+            said = name in self._by_hand or self.strategies[name].get_state()["conditions"]
+            return not said and name not in orders
+
+        def may_be_put_out(name: str) -> bool:
+            never_passed = name not in self._passed and name not in self._by_hand
+            return never_passed and orders.get(name) is OrdersOf.WAITING
+
+        choices = chain(
+            filter(may_leave, places.own(sender)),
+            filter(may_leave, places.of_richer(sender)),
+            (name for name in places.all() if may_leave(name) and is_idle(self.strategies[name])),
+            (name for name in places.all() if may_leave(name) and name not in self._passed),
+            filter(may_leave, places.all()),
+            filter(may_be_put_out, places.of_richer(sender)),
+        )
+        leaves = next(choices, None)
+        if leaves is None:
+            return False
+        if leaves in orders:
+            self.put_out.append(leaves)
+        self._leave(leaves)
+        return True
+
+    def _leave(self, strategy_id: str) -> None:
+        """What has nothing to remember is forgotten, and what never had an order pass: nobody lost anything by it."""
+        scope = strategy_scope(strategy_id)
+        circuit = self.strategies.pop(strategy_id)
+        rests = strategy_id in self._passed and not is_idle(circuit)
+        self.leaving[scope] = KeptCircuit(circuit.snapshot(), passed=True, resting=True) if rests else None
+        self.resting += rests
+        self.last_failures.clear(scope)
+        self._places.leave(strategy_id)
+        self._passed.discard(strategy_id)
+        self.touched.discard(scope)
 
 
 def is_idle(circuit: TradingCircuitBreaker) -> bool:

@@ -11,7 +11,7 @@ hands out: first to be saved in one transaction, then to be sent.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +35,8 @@ from orderfuse.messages import (
     Submit,
 )
 from orderfuse.settings import Settings
-from services.breaker.batch import Batch, KeptHeartbeat
+from services.breaker.answers import Answers
+from services.breaker.batch import Batch, KeptHeartbeat, Numbering
 from services.breaker.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT, JOURNAL_FAILED
 from services.breaker.core import Core, History
 from services.breaker.dead_man import SILENT_REASON, DeadMan
@@ -46,8 +47,9 @@ from services.breaker.intake import Intake
 from services.breaker.operator import HandRequest, Operator
 from services.breaker.orders import OrderRecord
 from services.breaker.owed import OwedCancel
+from services.breaker.refusals import Marks
 from services.breaker.replacing import Replacer
-from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
+from services.breaker.scopes import SECOND_NS, SYSTEM, KeptCircuit, Refusal, strategy_scope
 
 STATE_REPEAT_NS = SECOND_NS // 2
 HEALTH_NS = SECOND_NS
@@ -59,20 +61,22 @@ FENCE_ROOM, FENCE_GAP = 1_000, 1_000_000
 class Saved:
     """What the journal had at the start.
 
-    `circuits`: snapshots by scope, or None where one can't be read. `orders`: those without an end, their
-    times already those of this process. `first_seq`: where new topics begin to count. `trouble`: why the
+    `circuits`: by scope. `orders`: those without an end, their
+    times already those of this process. `floor`: above it new topics begin to count. `trouble`: why the
     journal of before could not be read; then nobody trades until a person has looked.
     """
 
     fence: int = 0
-    circuits: Mapping[str, Any] = field(default_factory=dict)
+    circuits: Mapping[str, KeptCircuit] = field(default_factory=dict)
     orders: list[OrderRecord] = field(default_factory=list)
     feedback_taken: dict[str, int] = field(default_factory=dict)
     retold: dict[str, int] = field(default_factory=dict)
     remembered_cancels: dict[tuple[str, str], int] = field(default_factory=dict)
-    seqs: dict[str, int] = field(default_factory=dict)
-    first_seq: int = 0
+    topics: dict[str, Numbering] = field(default_factory=dict)
+    floor: int = 0
+    refused_marks: dict[str, int] = field(default_factory=dict)
     heartbeats: dict[str, KeptHeartbeat] = field(default_factory=dict)
+    last_failures: dict[str, str] = field(default_factory=dict)
     owed: OwedCancel | None = None
     trouble: str = ""
 
@@ -109,9 +113,10 @@ class Stage:
         kept_fence = fence if saved.trouble else saved.fence
         self.core = Core(settings.breaker, settings.dispatch.window, clock, wall_ns, history, fence, kept_fence)
         self.dead_man = DeadMan(self.core)
-        self.intake = Intake(self.core, frozenset(settings.executor.allow_order_fields), self.dead_man)
+        self.answers = Answers(self.core, Marks(settings.breaker.max_clock_skew_ms * 1_000_000))
+        self.intake = Intake(self.core, self.answers, frozenset(settings.executor.allow_order_fields), self.dead_man)
         self.replacer = Replacer(self.core, self.intake)
-        self.dispatcher = Dispatcher(self.core, self.intake)
+        self.dispatcher = Dispatcher(self.core, self.answers, self.replacer)
         self.executor_desk = ExecutorDesk(self.core)
         self.operator = Operator(self.core, self.intake, version, self._follow, self.dispatcher.finish)
         self._next_repeat_ns = 0
@@ -120,8 +125,8 @@ class Stage:
 
     def _restore(self, saved: Saved) -> None:
         core = self.core
-        core.bulletin.seqs = dict(saved.seqs)
-        core.bulletin.first_seq = saved.first_seq
+        core.bulletin.topics = OrderedDict(saved.topics)
+        core.bulletin.floor = saved.floor
         core.feedback_taken = dict(saved.feedback_taken)
         core.retold = dict(saved.retold)
         core.owed = saved.owed
@@ -129,12 +134,17 @@ class Stage:
             core.owed.go_on(core.now(), core.wall_ns())
         self.dead_man.restore(saved.heartbeats)
         self.intake.remembered.restore(saved.remembered_cancels, core.now())
-        for scope, snapshot in saved.circuits.items():
-            core.scopes.restore(scope, snapshot)
+        self.answers.marks.restore(saved.refused_marks, core.wall_ns())
+        for scope, kept in saved.circuits.items():
+            core.scopes.restore(scope, kept)
+        core.scopes.last_failures.restore(saved.last_failures, saved.circuits)
         if saved.trouble:
             core.scopes.trip(SYSTEM, saved.trouble, latch=True)
         for record in saved.orders:
             core.orders[record.order_id] = record
+            if record.has_passed():
+                # A journal of an earlier version may have one of a strategy without a circuit.
+                core.keep_place(record.strategy_id)
             if record.in_window():
                 core.out.add(record.order_id)
                 self.dispatcher.watch(record)
@@ -153,22 +163,22 @@ class Stage:
 
     # -- inputs --------------------------------------------------------------------------------------------
 
-    def on_order_message(self, message: FromStrategy) -> None:
-        """Something valid came on `orders`."""
+    def on_order_message(self, message: FromStrategy, sender: str = "") -> None:
+        """Something valid came on `orders`. `sender`: the program that has sent it, where the system tells."""
         match message:
             case Submit():
-                self.intake.on_submit(message)
+                self.intake.on_submit(message, sender)
             case Cancel():
-                self.intake.on_cancel(message)
+                self.intake.on_cancel(message, sender)
             case Replace():
-                self.replacer.on_replace(message)
+                self.replacer.on_replace(message, sender)
             case Heartbeat():
                 self.dead_man.on_heartbeat(message)
         self._follow()
 
-    def on_nonsense(self, error: DecodeError) -> None:
+    def on_nonsense(self, error: DecodeError, sender: str = "") -> None:
         """Something that is no message came on `orders`."""
-        self.intake.on_nonsense(error)
+        self.intake.on_nonsense(error, sender)
 
     def on_executor_message(self, peer: bytes, message: FromExecutor) -> None:
         """Something valid came on `dispatch` from `peer`."""
@@ -214,6 +224,7 @@ class Stage:
 
     def say_goodbye(self) -> bool:
         """This process ends because it was told to; whether there is an executor to hear it."""
+        self.core.batch.ends = True
         self.core.send(Goodbye(feedback_taken=self.core.taken_feedback()))
         return self.core.executor.joined
 
@@ -224,6 +235,10 @@ class Stage:
         else:
             self.core.conditions.begin(JOURNAL_FAILED, error, self.core.now())
         self._follow()
+
+    def on_disk(self, journals: dict[str, int], free: int | None) -> None:
+        """How large the journals are, and what is left on their disk, in bytes."""
+        self.core.journals, self.core.disk_free = journals, free
 
     def poll(self) -> None:
         """Let time pass: whatever is due happens."""
@@ -246,7 +261,7 @@ class Stage:
         if not silent:
             return
         core = self.core
-        with_orders = {record.strategy_id for record in (*core.queues, *core.orders.values())}
+        with_orders = {record.strategy_id for record in (*core.queues.orders(), *core.orders.values())}
         for strategy_id in silent:
             if strategy_id in with_orders:
                 self._end_orders_of(strategy_id)
@@ -258,7 +273,7 @@ class Stage:
     def _end_orders_of(self, strategy_id: str) -> None:
         """What waits is not sent, what works is cancelled, what protects stays."""
         self.core.batch.notes.append(f"{strategy_id} fell silent: its orders are cancelled, except those that protect")
-        self.intake.end_queued(strategy_id, SILENT_REASON)
+        self.intake.end_queued(strategy_id, Refusal("cancelled", SILENT_REASON, strategy_scope(strategy_id)))
         self.replacer.refuse_waiting(strategy_id, SILENT_REASON)
         self.intake.cancel_automatically(strategy_scope(strategy_id), protective_too=False)
 
@@ -288,12 +303,7 @@ class Stage:
                 unknown=sum(record.state == "unknown" for record in core.orders.values()),
                 executor_present=core.executor.joined,
                 gateway_connected=bool(core.executor.joined and gateway and gateway.connected),
-                dropped=dict(
-                    Counter(dropped)
-                    + Counter(self.intake.dropped)
-                    + Counter(self.executor_desk.dropped)
-                    + Counter(too_many_topics=core.bulletin.dropped)
-                ),
+                dropped=dict(Counter(dropped) + Counter(self.intake.dropped) + Counter(self.executor_desk.dropped)),
                 journal_lag_ms=journal_lag_ms,
                 journal_error=journal_error,
             )
@@ -306,16 +316,11 @@ class Stage:
         """
         core = self.core
         self._tell_states(repeat=False)
-        # First, because a circuit that was forgotten may have been made anew in the same turn.
-        for scope in core.scopes.forgotten:
-            core.batch.circuits[scope] = None
+        for scope in core.scopes.leaving:
             core.bulletin.forget(scope)
-        for scope in core.scopes.touched:
-            circuit = core.scopes.find(scope)
-            if circuit is not None:
-                core.batch.circuits[scope] = circuit.snapshot()
-        core.scopes.touched.clear()
-        core.scopes.forgotten.clear()
+        core.batch.circuits = core.scopes.take_changed()
+        core.bulletin.save(core.batch)
+        core.batch.last_failures = core.scopes.last_failures.take_changed()
         batch, core.batch = core.batch, Batch()
         for order_id, record in batch.orders.items():
             if record.state == "done" and record.change is None:
@@ -326,16 +331,24 @@ class Stage:
 
     def _follow(self) -> None:
         """Carry out what the last input brought about: trips first, then the queue."""
+        self._answer_who_was_put_out()
         self._follow_transitions()
-        # First: they are about orders that live.
-        self.replacer.serve()
         self.dispatcher.serve()
-        self.intake.watch_waiting()
+        self.dispatcher.watch_newcomers()
         self._follow_transitions()
+
+    def _answer_who_was_put_out(self) -> None:
+        put_out, self.core.scopes.put_out = self.core.scopes.put_out, []
+        for strategy_id in put_out:
+            reason = "a strategy of another program needed its place (breaker.max_strategies)"
+            self.intake.end_queued(strategy_id, Refusal("too_many_strategies", reason, SYSTEM))
 
     def _follow_transitions(self) -> None:
         transitions = self.core.scopes.take_transitions()
         for scope, transition in transitions:
+            if not self.core.scopes.is_kept(scope):
+                # Nothing of it can be under way, and nobody loses anything if it is forgotten.
+                continue
             # Saved to disk before anybody is told: a power cut must not undo it.
             self.core.batch.sync = True
             if transition.state is CircuitState.OPEN:

@@ -57,7 +57,8 @@ async def _serve(settings: Settings, journal: Journal) -> None:
     crash_points.arm()
     connection = IBConnectionManager(settings.ib, journal)
     allow = frozenset(settings.executor.allow_order_fields)
-    engine = OrderExecutionEngine(connection, allow_order_fields=allow)
+    foreign = settings.executor.foreign_orders
+    engine = OrderExecutionEngine(connection, allow_order_fields=allow, foreign_orders=foreign)
     serving = asyncio.create_task(ExecutorLoop(settings, connection, engine).run())
     running_loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

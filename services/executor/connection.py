@@ -21,10 +21,11 @@ from orderfuse.home import why
 from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
 from services.crash_points import reach
+from services.executor.asking import OVERDUE_SECS, Asking
 from services.executor.drift import Held
 from services.executor.journal import Journal, JournalError, JournalMismatch
 from services.executor.outcomes import Meaning, for_system
-from services.executor.position_list import OVERDUE_SECS, PositionList
+from services.executor.position_list import PositionList
 from services.executor.tasks import until_one_ends
 from services.gateway.accounts import allowed_account
 from services.gateway.ib_client import ORDER_MESSAGES, Session, quiet_libraries
@@ -77,6 +78,7 @@ class Timing:
         first_pause, longest_pause: between attempts, doubling.
         look_up_pause: between two rounds of questions about orders, so that doubt cannot eat up the pacing.
         positions_every: between two lists of positions, each two messages of the pacing.
+        orders_every: between two lists of open orders, each one message, unless something was looked up meanwhile.
     """
 
     connect: float = 4.0
@@ -88,6 +90,7 @@ class Timing:
     longest_pause: float = 5.0
     look_up_pause: float = 1.0
     positions_every: float = 30.0
+    orders_every: float = 30.0
 
 
 class Listener(Protocol):
@@ -110,6 +113,15 @@ class Listener(Protocol):
 
     def on_positions(self, held: list[Held]) -> None:
         """IB has listed all positions of the account."""
+
+    def on_position(self, held: Held) -> None:
+        """IB tells of one position unasked."""
+
+    def on_orders_asked(self) -> None:
+        """All open orders of the account are asked for."""
+
+    def on_orders_listed(self) -> None:
+        """IB has listed all open orders of the account."""
 
     def on_turn(self) -> None:
         """All reports that have come were handed over; or a moment has passed without any."""
@@ -147,6 +159,11 @@ class IBConnectionManager:
         self._timing = timing or Timing()
         self._session: Session | None = None
         self._positions = PositionList(self._timing.positions_every)
+        # Whether IB's pushes of positions were asked for over this connection.
+        self._positions_pushed = False
+        # Whether open orders are listed now and then, for what others do in the account.
+        self.lists_orders = False
+        self._orders = Asking(self._timing.orders_every)
         self._reports: deque[tuple[int, Report]] = deque()
         self._wake = asyncio.Event()
         self._closed = asyncio.Event()
@@ -245,6 +262,10 @@ class IBConnectionManager:
         """Ask IB soon for its open orders, executions and completed orders."""
         self._look_up_wanted.set()
 
+    def list_orders_soon(self) -> None:
+        """Ask IB for its open orders as soon as nothing else needs to be asked."""
+        self._orders.hurry()
+
     @property
     def undisturbed_since(self) -> float:
         """When this connection was made, or IB came back behind it (monotonic seconds)."""
@@ -328,6 +349,8 @@ class IBConnectionManager:
         self._say("connected; asking for orders and executions")
         # Ahead of every order of this connection, so that the first list of all holds none of their fills.
         self._positions.on_connection()
+        self._positions_pushed = False
+        self._orders.on_connection()
         await self._ask_for_positions()
         # The time is asked for also while a long list is awaited: a silence is noticed just as soon.
         await until_one_ends({asyncio.create_task(run()) for run in (self._serve, self._ask_the_time)})
@@ -404,10 +427,11 @@ class IBConnectionManager:
     async def _reconcile(self) -> None:
         """Have all open orders, executions and completed orders reported, then be usable."""
         self._look_up_wanted.clear()
+        await self._until_orders_listed()
         undisturbed_since = self._undisturbed_since
         if self.listener:
             self.listener.on_round_begun()
-        await self._ask("open_orders", self._connected().request_open_orders)
+        await self._ask("open_orders", self._request_orders)
         self._next_request_id += 1
         request_id = self._next_request_id
         await self._ask("executions", lambda: self._connected().request_executions(request_id, self.account))
@@ -460,28 +484,62 @@ class IBConnectionManager:
                 looked_up_at = self.clock()
             elif self._renew:
                 raise ConnectionError(self._renew)
-            elif self.usable and self._positions.due(now):
+            elif self.usable and self._positions.asking.due(now):
                 await self._ask_for_positions()
-            if self._positions.overdue(now):
-                logger.warning("no list of positions for {:g} s: drift is not checked", OVERDUE_SECS)
+            elif self.usable and self.lists_orders and self._may_list_orders(now):
+                await self._token()
+                self._request_orders()
+            self._complain_of_missing_lists(now)
             await asyncio.sleep(TURN_SECS)
         raise ConnectionError("the connection was lost")
 
+    def _complain_of_missing_lists(self, now: float) -> None:
+        if self._positions.asking.overdue(now):
+            logger.warning("no list of positions for {:g} s: drift is not checked", OVERDUE_SECS)
+        if self._orders.overdue(now):
+            logger.warning("no list of open orders for {:g} s: orders of others are not seen", OVERDUE_SECS)
+
     async def _ask_for_positions(self) -> None:
-        """Nobody waits for the list: nothing depends on it but an alert."""
+        """Nobody waits for the list: nothing depends on it but an alert. IB goes on telling changes behind it."""
+        if self._positions_pushed:
+            await self._token()
+            self._connected().end_positions()
+            self._positions_pushed = False
         await self._token()
         self._positions.on_asked(self.clock())
         if self.listener:
             self.listener.on_positions_asked()
         self._connected().request_positions()
+        self._positions_pushed = True
 
     def _take_positions(self) -> None:
         held = self._positions.on_end()
-        if self._session is not None and self._session.ready:
-            # A list is wanted, not every change. Not asked for again before this has left.
-            self._session.end_positions()
         if held is not None and self.listener:
             self.listener.on_positions(held)
+
+    def _may_list_orders(self, now: float) -> bool:
+        """Whether the list is due and leaves the messages to orders, while they need them; but not for ever."""
+        if not self._orders.due(now):
+            return False
+        return self.pacer.quiet(now) or self._orders.late(now) >= self._timing.orders_every
+
+    def _request_orders(self) -> None:
+        self._orders.on_asked(self.clock())
+        if self.listener:
+            self.listener.on_orders_asked()
+        self._connected().request_open_orders()
+
+    async def _until_orders_listed(self) -> None:
+        """Wait for the list that was asked for in passing: its end must not be taken for that of the next one."""
+        # Counted from now: a gateway that stood still for longer than that has yet to answer what it was asked before.
+        since = self.clock()
+        while self._orders.awaited:
+            if self._closed.is_set():
+                raise ConnectionError("the connection was lost")
+            if self.clock() - since >= self._timing.request:
+                text = f"the gateway did not answer the request for open_orders within {self._timing.request:g} s"
+                raise TimeoutError(text)
+            await asyncio.sleep(TURN_SECS)
 
     async def _ask_the_time(self) -> None:
         """Until the connection is lost, make sure that somebody is there."""
@@ -545,9 +603,7 @@ class IBConnectionManager:
             case NextOrderId(order_id):
                 self._next_order_id = max(self._next_order_id, order_id)
             case OpenOrderReport() | ExecutionReport():
-                # Orders placed with our client id by somebody else, or before the journal was lost.
-                if report.client_id == self.settings.client_id and report.ib_order_id < FIRST_REQUEST_ID:
-                    self._next_order_id = max(self._next_order_id, report.ib_order_id + 1)
+                self._note_order_id(report)
             case ErrorReport():
                 self._note_error(report)
             case Closed():
@@ -556,6 +612,16 @@ class IBConnectionManager:
                     end.set()
             case _:
                 pass
+
+    def _note_order_id(self, report: OpenOrderReport | ExecutionReport) -> None:
+        """Stay above orders placed with our client id by somebody else, or before the journal was lost.
+
+        And above those of other clients: who has listed all open orders must (IB, "The Next Valid Identifier"). But not
+        where that would use up our own numbers.
+        """
+        ours = report.client_id == self.settings.client_id
+        if report.ib_order_id < (FIRST_REQUEST_ID if ours else FIRST_REQUEST_ID // 2):
+            self._next_order_id = max(self._next_order_id, report.ib_order_id + 1)
 
     def _note_error(self, report: ErrorReport) -> None:
         if report.req_id >= FIRST_REQUEST_ID:
@@ -622,10 +688,15 @@ class IBConnectionManager:
 
     def _take_answer(self, report: PositionReport | RequestEnd) -> None:
         if isinstance(report, PositionReport):
-            self._positions.on_report(report, self.account)
-        elif report.what == "positions":
+            pushed = self._positions.on_report(report, self.account)
+            if pushed is not None and self.listener:
+                self.listener.on_position(pushed)
+            return
+        if report.what == "positions":
             self._take_positions()
-        elif report.what in self._ends:
+        elif report.what == "open_orders" and self._orders.on_end() and self.listener:
+            self.listener.on_orders_listed()
+        if report.what in self._ends:
             self._ends[report.what].set()
 
     def _is_our_own_ghost(self, report: OrderReport) -> bool:

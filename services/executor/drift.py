@@ -4,6 +4,8 @@ A difference means that somebody else trades the account, that a fill never reac
 the position itself (an option expired, a split). It opens no circuit; a person has to look. The baseline is
 taken once in a journal's life, at the first list of positions; whatever the account holds then is as expected.
 
+A person may accept a difference: what is held at that moment is as expected from then on.
+
 Fills and positions travel apart, so a list may lack a fill or be ahead of one. A difference is therefore
 believed only if two lists in a row show the same one and the contract had no fill in between; one that is
 traded without a pause needs more lists.
@@ -12,13 +14,16 @@ traded without a pause needs more lists.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from orderfuse.messages import Drift
+from services.gateway.reports import UNNAMED, Traits
 
 # Lists with the same difference: for a contract at rest, and for one that never rests.
 SIGHTINGS = 2
 BUSY_SIGHTINGS = 4
+# A symbol as it is told: no longer than those of IB, so that all that is told stays inside a message.
+MAX_SYMBOL = 20
 # Below the smallest fraction of a share that IB knows.
 DUST = 1e-6
 # Currencies: IB shows virtual positions there, which conversions, fees and interest in any currency move too.
@@ -33,6 +38,7 @@ class Held:
     con_id: int
     symbol: str
     quantity: float
+    traits: Traits = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class LegFill:
     con_id: int
     symbol: str
     shares: float
+    traits: Traits = UNNAMED
 
 
 @dataclass(slots=True)
@@ -58,6 +65,7 @@ class Baseline:
     symbol: str
     base: float = 0.0
     told: float = 0.0
+    traits: Traits = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +74,13 @@ class Findings:
 
     Attributes:
         new: differences to tell, each once.
-        gone: contracts that agree again.
+        gone: differences that are no more.
         changed: what the journal has to keep.
         first: this list was the baseline.
     """
 
     new: list[Drift] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
+    gone: list[Drift] = field(default_factory=list)
     changed: list[Baseline] = field(default_factory=list)
     first: bool = False
 
@@ -98,7 +106,8 @@ class DriftCheck:
         sums = list(sums)
         self._sums = {each.con_id: each.shares for each in sums}
         self._baselines = None if baselines is None else {each.con_id: each for each in baselines}
-        self._symbols = {each.con_id: each.symbol for each in sums}
+        # What each contract is called, as it was said last.
+        self._names = {each.con_id: (each.symbol, each.traits) for each in sums}
         self._sums_when_asked: dict[int, float] = {}
         self._seen: dict[int, _Sighting] = {}
         # What is told and has not gone, as it was in the last list.
@@ -120,7 +129,7 @@ class DriftCheck:
     def on_fill(self, fill: LegFill, before: float = 0.0) -> None:
         """Count an execution of ours; of a correction, what changed since it was `before`."""
         self._sums[fill.con_id] = self._sums.get(fill.con_id, 0.0) + fill.shares - before
-        self._symbols[fill.con_id] = fill.symbol
+        self._names[fill.con_id] = (fill.symbol, fill.traits)
         if fill.con_id in self._seen:
             self._seen[fill.con_id].at_rest = 0
 
@@ -132,24 +141,53 @@ class DriftCheck:
     def on_positions(self, held: Iterable[Held]) -> Findings:
         """Compare a complete list. What it does not name is not held."""
         actual = {each.con_id: each for each in held}
-        self._symbols.update({each.con_id: each.symbol for each in actual.values()})
+        self._names.update({each.con_id: (each.symbol, each.traits) for each in actual.values()})
         if self._baselines is None:
             return self._take_as_baseline(actual)
         findings = Findings()
         for con_id in sorted(actual.keys() | self._sums.keys() | self._baselines.keys()):
             baseline = self._baselines.setdefault(con_id, Baseline(con_id, ""))
-            baseline.symbol = self._symbols.get(con_id, baseline.symbol)
+            baseline.symbol, baseline.traits = self._names.get(con_id, (baseline.symbol, baseline.traits))
             quantity = actual[con_id].quantity if con_id in actual else 0.0
             self._compare(baseline, quantity, findings)
         return findings
+
+    def explains(self, con_id: int, quantity: float) -> bool:
+        """Whether our fills, and what was told already, make this position; so does anything before the first list."""
+        if self._baselines is None:
+            return True
+        baseline = self._baselines.get(con_id) or Baseline(con_id, "")
+        return _same(quantity, baseline.base + baseline.told + self._sums.get(con_id, 0.0))
+
+    def accepted(self, differences: Iterable[Drift]) -> list[Baseline]:
+        """What contracts are expected to be if a person accepts these, as far as they still stand just so.
+
+        Nothing is changed by asking: `accept` does that, once it is in the journal.
+        """
+        baselines = self._baselines or {}
+        standing = [(baselines[each.con_id], each) for each in differences if each.con_id in self._standing]
+        return [
+            replace(baseline, base=baseline.base + baseline.told, told=0.0)
+            for baseline, each in standing
+            if _same(baseline.told, each.actual - each.expected)
+        ]
+
+    def accept(self, baselines: Iterable[Baseline]) -> None:
+        """Expect from now on what `accepted` made."""
+        for baseline in baselines:
+            if self._baselines is not None:
+                self._baselines[baseline.con_id] = baseline
+            self._standing.pop(baseline.con_id, None)
+            self._seen.pop(baseline.con_id, None)
 
     def _stands(self, baseline: Baseline) -> Drift:
         expected = baseline.base + self._sums.get(baseline.con_id, 0.0)
         drift = Drift(
             con_id=baseline.con_id,
-            symbol=baseline.symbol,
+            symbol=baseline.symbol[:MAX_SYMBOL],
             expected=expected,
             actual=expected + baseline.told,
+            **asdict(baseline.traits),
         )
         self._standing[baseline.con_id] = drift
         return drift
@@ -159,7 +197,8 @@ class DriftCheck:
         for con_id in actual.keys() | self._sums_when_asked.keys():
             quantity = actual[con_id].quantity if con_id in actual else 0.0
             base = quantity - self._sums_when_asked.get(con_id, 0.0)
-            self._baselines[con_id] = Baseline(con_id, self._symbols.get(con_id, ""), base)
+            symbol, traits = self._names.get(con_id, ("", UNNAMED))
+            self._baselines[con_id] = Baseline(con_id, symbol, base, traits=traits)
         return Findings(changed=list(self._baselines.values()), first=True)
 
     def _compare(self, baseline: Baseline, actual: float, findings: Findings) -> None:
@@ -181,8 +220,7 @@ class DriftCheck:
         del self._seen[con_id]
         if _same(difference, 0.0):
             baseline.told = 0.0
-            self._standing.pop(con_id, None)
-            findings.gone.append(baseline.symbol or str(con_id))
+            findings.gone.append(self._standing.pop(con_id))
         else:
             baseline.told = difference
             findings.new.append(self._stands(baseline))

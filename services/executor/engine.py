@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-import msgspec
 from loguru import logger
 from msgspec import structs
 
 from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
 from orderfuse.ibfields import TERMS, InvalidFields
 from orderfuse.messages import (
+    Accept,
     AllCancelled,
     Expect,
     Fact,
@@ -32,9 +32,10 @@ from orderfuse.messages import (
     Tripped,
 )
 from services.crash_points import reach
+from services.executor.account_watch import AccountWatch, ForeignPolicy
 from services.executor.connection import IBConnectionManager
 from services.executor.doubts import Rounds, same_trading_day
-from services.executor.drift import NOT_COUNTED, Baseline, DriftCheck, Held, LegFill
+from services.executor.drift import NOT_COUNTED, DriftCheck, Held, LegFill
 from services.executor.foundlings import Foundlings, expected
 from services.executor.global_cancel import GlobalCancelDebt
 from services.executor.journal import JournalError
@@ -52,9 +53,6 @@ TRIP_AGAIN_SECS = 60.0
 # A connection is not given up for an order in doubt more often than this.
 RENEW_EVERY_SECS = 10.0
 
-# What a message to the breaker has room for.
-MAX_DRIFT_TOLD = 50
-
 Permit = Callable[[], NotPlaced | None]
 FeedbackSink = Callable[[int, bytes], None]
 
@@ -66,6 +64,7 @@ class OrderExecutionEngine:
         connection: where orders go; the engine listens to it.
         circuit_breaker: asked by `place_order` before anything is sent, and told the outcome.
         allow_order_fields: order fields that are refused unless named here (`executor.allow_order_fields`).
+        foreign_orders: what to do about open orders of others (`executor.foreign_orders`).
     """
 
     def __init__(
@@ -74,6 +73,7 @@ class OrderExecutionEngine:
         circuit_breaker: TradingCircuitBreaker | None = None,
         *,
         allow_order_fields: frozenset[str] = frozenset(),
+        foreign_orders: ForeignPolicy = "ignore",
     ) -> None:
         self.connection = connection
         self.circuit_breaker = circuit_breaker
@@ -83,8 +83,13 @@ class OrderExecutionEngine:
         self.on_feedback: FeedbackSink = lambda _seq, _payload: None
         self.on_change: Callable[[], None] = lambda: None
         self.journal_error = ""
-        self.drift = DriftCheck(self.journal.fill_sums(), self.journal.baselines())
-        self._unkept_baselines: dict[int, Baseline] = {}
+        self._account = AccountWatch(
+            self.journal,
+            foreign_orders,
+            on_change=lambda: self.on_change(),
+            on_journal_error=self._journal_failed,
+        )
+        connection.lists_orders = foreign_orders != "ignore"
         self._allow = allow_order_fields
         self._clock = connection.clock
         self._rounds = Rounds()
@@ -179,6 +184,11 @@ class OrderExecutionEngine:
             return ExecutionResult(order.order_id, "not_placed", reason=refusal.reason)
         self._deadlines[order.order_id] = self._clock() + ANSWER_SECS
         return None
+
+    @property
+    def drift(self) -> DriftCheck:
+        """What of the account's positions our fills make."""
+        return self._account.drift
 
     # -- for the loop -------------------------------------------------------------------------------------
 
@@ -314,6 +324,10 @@ class OrderExecutionEngine:
         self._send_cancels()
         self._save()
 
+    def accept(self, message: Accept) -> None:
+        """A person takes what others did in the account as it is."""
+        self._account.accept(message)
+
     def settle(self, order_id: str) -> None:
         """A person has settled this order."""
         self._take(self.ledger.on_settled(order_id))
@@ -410,19 +424,10 @@ class OrderExecutionEngine:
 
     def gateway_status(self) -> GatewayStatus:
         """The connection's status; without a journal the gateway is of no use."""
-        status = msgspec.structs.replace(self.connection.status(), drift=self.drift.standing[:MAX_DRIFT_TOLD])
+        status = self._account.told(self.connection.status())
         if not self.journal_error:
             return status
-        return GatewayStatus(
-            host=status.host,
-            port=status.port,
-            connected=status.connected,
-            usable=False,
-            account=status.account,
-            detail=self.journal_error,
-            silent=status.silent,
-            drift=status.drift,
-        )
+        return structs.replace(status, usable=False, detail=self.journal_error, planned=False)
 
     # -- listening to the connection ----------------------------------------------------------------------
 
@@ -430,7 +435,15 @@ class OrderExecutionEngine:
         """IB reported something."""
         if isinstance(report, OpenOrderReport) and report.perm_id:
             self._open_now.add(report.perm_id)
+        if isinstance(report, OpenOrderReport) and self._is_foreign(report):
+            self._account.on_foreign_order(report)
         self._hear(report)
+
+    def _is_foreign(self, report: OpenOrderReport) -> bool:
+        """Whether an open order is in this account and not ours. A login may have several accounts."""
+        if report.account not in ("", self.connection.account):
+            return False
+        return not (self._foundlings.is_ours(report) or self.ledger.knows_perm_id(report.perm_id))
 
     def _hear(self, report: OrderReport, *, counts: bool = True) -> None:
         """Take a report. `counts`: an execution moves what the positions should be."""
@@ -448,14 +461,14 @@ class OrderExecutionEngine:
         """Count a new execution of ours, or a correction, in what the positions should be."""
         base, revision = split_exec_id(report.exec_id)
         shares = report.shares if report.side == "BOT" else -report.shares
-        fill = LegFill(base, report.con_id, report.symbol, shares)
+        fill = LegFill(base, report.con_id, report.symbol, shares, report.traits)
         effects.fills.append(fill)
         before = None
         if revision > 1:
             # It may be among what is not kept yet.
             self._save()
             before = self.journal.find_fill(base)
-        self.drift.on_fill(fill, before.shares if before else 0.0)
+        self._account.on_fill(fill, before.shares if before else 0.0)
 
     def on_positions_asked(self) -> None:
         """A list of positions is asked for."""
@@ -465,28 +478,24 @@ class OrderExecutionEngine:
         """IB has listed all positions: tell each new difference once."""
         if self.drift.has_baseline and not self.connection.usable:
             return  # Fills made while we were away are still being asked for.
-        findings = self.drift.on_positions(held)
-        if findings.first:
-            logger.info("{} positions of {} are the baseline of the drift check", len(held), self.connection.account)
-        for drift in findings.new:
-            logger.warning(
-                "drift: {} ({}): IB holds {:g}, expected are {:g}; traded by others, or fills are missing here",
-                *(drift.symbol, drift.con_id, drift.actual, drift.expected),
-            )
-        for symbol in findings.gone:
-            logger.info("drift: {} is as expected again", symbol)
-        self._unkept_baselines.update({each.con_id: each for each in findings.changed})
-        try:
-            if findings.first or self._unkept_baselines:
-                self.journal.keep_baselines(list(self._unkept_baselines.values()))
-            self._unkept_baselines.clear()
-        except JournalError as error:
-            self._journal_failed(error)
-        if findings.new or findings.gone:
-            self.on_change()
+        self._account.on_positions(held, self.connection.account)
+
+    def on_position(self, held: Held) -> None:
+        """IB tells of one position unasked."""
+        self._account.on_push(held, self._clock())
+
+    def on_orders_asked(self) -> None:
+        """IB is asked for all open orders of the account."""
+        self._account.on_list_begun()
+
+    def on_orders_listed(self) -> None:
+        """IB has listed all open orders of the account."""
+        self._account.on_list_end()
 
     def on_unreadable(self, report: Unreadable) -> None:
         """Something about orders could not be read: what is true of them, only a person can find out."""
+        if report.order is not None and self._is_foreign(report.order):
+            self._account.on_foreign_order(report.order)
         if report.order_ref is not None and not self.ledger.knows(report.order_ref):
             return  # Somebody else's order, of a kind that ib_insync cannot read.
         text = f"a message of IB about orders cannot be read, look the orders up: {report.text}"[:500]
@@ -495,6 +504,9 @@ class OrderExecutionEngine:
     def on_turn(self) -> None:
         """Everything that has come was handed over; look at the time, and keep what is new."""
         now = self._clock()
+        self._account.tell_new()
+        if self._account.wants_orders(now):
+            self.connection.list_orders_soon()
         self._take(self.ledger.poll(now, forget=not self.journal_error))
         self._send_cancels()
         self._look_into_doubts(now)

@@ -164,8 +164,7 @@ class Foundlings:
         """Hold a report back; whether it is about an order of ours. `order_id`: whose it is, if that is known."""
         match report:
             case OpenOrderReport() | ExecutionReport():
-                ours = report.client_id == self._client_id and _OUR_REF.match(report.order_ref)
-                order_id = order_id or (report.order_ref if ours else "")
+                order_id = order_id or (report.order_ref if self.is_ours(report) else "")
             case StatusReport() | CompletedOrderReport():
                 order_id = order_id or self._by_perm.get(report.perm_id, "")
             case _:
@@ -179,6 +178,10 @@ class Foundlings:
         if report.perm_id:
             self._by_perm[report.perm_id] = order_id
         return True
+
+    def is_ours(self, report: OpenOrderReport | ExecutionReport) -> bool:
+        """Whether an order has our client id and a reference of ours."""
+        return report.client_id == self._client_id and bool(_OUR_REF.match(report.order_ref))
 
     def knows(self, order_id: str) -> bool:
         """Whether IB has ever listed an order under this id."""

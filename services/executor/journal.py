@@ -12,18 +12,21 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from orderfuse.codec import encode
-from orderfuse.messages import Fact, Feedback, Outcome
+from orderfuse.messages import Accept, Fact, Feedback, ForeignOrder, Outcome
 from services.crash_points import reach
 from services.executor.drift import Baseline, LegFill
 from services.executor.global_cancel import OwedCancel
 from services.executor.records import Effects, Execution, OrderRecord
 from services.executor.session import SYSTEM
+from services.gateway.reports import UNNAMED, Traits
 from services.runtime.sqlite import (
     JournalError,
     Migration,
@@ -37,7 +40,7 @@ from services.runtime.sqlite import (
 
 __all__ = ["Journal", "JournalError", "JournalMismatch"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 FILE_NAME = "executor.sqlite"
 # What the breaker has taken stays for a week more, for one that is set back to an older copy of its journal. What it
 # has not taken stays for ever.
@@ -48,6 +51,8 @@ MARK_TAKEN_NS = 3600 * 10**9
 PRUNE_EVERY = 10_000
 # More than are written in between: a commit rarely has more than four facts.
 PRUNE_AT_ONCE = 50_000
+# Pages given back to the disk each time: some milliseconds.
+SHRINK_AT_ONCE = 500
 # A transaction waits this long for a person's sqlite3 shell; longer would hold up cancels.
 BUSY_TIMEOUT_SECS = 0.5
 
@@ -94,6 +99,25 @@ CREATE TABLE baselines (
 CREATE TABLE fences (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE taken (at_ns INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 """
+# What tells contracts apart; what people have accepted of what others did; and the orders among that.
+_BESIDE = """
+CREATE TABLE contracts (
+    con_id INTEGER PRIMARY KEY,
+    sec_type TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    expiry TEXT NOT NULL,
+    strike REAL NOT NULL,
+    option_right TEXT NOT NULL
+);
+CREATE TABLE accepted (
+    number INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    told TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    who TEXT NOT NULL
+);
+CREATE TABLE accepted_orders (perm_id INTEGER PRIMARY KEY);
+"""
 
 # From each earlier version to the next. Beside the header, `meta` has the number, where the first version looks for
 # it, so each sets it there too.
@@ -119,7 +143,13 @@ CREATE TABLE fences (scope TEXT PRIMARY KEY, fence INTEGER NOT NULL) WITHOUT ROW
 CREATE TABLE taken (at_ns INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 UPDATE meta SET value = '2' WHERE key = 'schema_version';
 """,
+    2: f"{_BESIDE}UPDATE meta SET value = '3' WHERE key = 'schema_version';",  # noqa: S608
 }
+
+
+# The columns that `Traits` are read from, and where they stand.
+_TRAITS = "sec_type, currency, expiry, strike, option_right"
+_NAMED = "LEFT JOIN contracts USING (con_id)"
 
 
 class JournalMismatch(JournalError):
@@ -147,7 +177,7 @@ class Journal:
         # Up to where the breaker has taken what was told, and what was last marked of it, and when.
         self.taken = 0
         self._marked_seq, self._marked_ns = 0, float("-inf")
-        schema = Schema(_SCHEMA, SCHEMA_VERSION, MIGRATIONS, read_version=_version)
+        schema = Schema(_SCHEMA + _BESIDE, SCHEMA_VERSION, MIGRATIONS, read_version=_version)
         if path is None:
             self._db = in_memory(schema, lambda database, _: self._fill(database))
             self._check(self._db)
@@ -254,6 +284,7 @@ class Journal:
             for fill in effects.fills:
                 values = (fill.base, fill.con_id, fill.symbol, fill.shares)
                 self._db.execute("INSERT OR REPLACE INTO fills VALUES (?, ?, ?, ?)", values)
+                self._keep_contract(fill)
             told = [self._feedback(fact, outcome, at_ns) for fact, outcome in effects.facts]
             # With what is written anyway; a little behind is good enough.
             self._set_meta("feedback_taken", str(self.taken))
@@ -290,9 +321,45 @@ class Journal:
         """
         with self._transaction():
             self._set_meta("baseline_taken", "1")
-            for each in changed:
-                values = (each.con_id, each.symbol, each.base, each.told)
-                self._db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)", values)
+            self._keep_baselines(changed)
+
+    def _keep_baselines(self, changed: list[Baseline]) -> None:
+        for each in changed:
+            values = (each.con_id, each.symbol, each.base, each.told)
+            self._db.execute("INSERT OR REPLACE INTO baselines VALUES (?, ?, ?, ?)", values)
+            self._keep_contract(each)
+
+    def _keep_contract(self, known: Baseline | LegFill) -> None:
+        traits = known.traits
+        if traits.sec_type:
+            values = (known.con_id, *astuple(traits))
+            self._db.execute("INSERT OR IGNORE INTO contracts VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def accept(self, message: Accept, baselines: list[Baseline], orders: list[ForeignOrder]) -> None:
+        """Keep what a person has accepted, and who and why: baselines as they are from now on, and orders.
+
+        Raises:
+            JournalError: nothing of it was kept.
+        """
+        differences = {each.con_id: each for each in message.drift}
+        told = {"drift": [structs.asdict(differences[each.con_id]) for each in baselines]}
+        told["foreign"] = [structs.asdict(order) for order in orders]
+        text = msgspec.json.encode(told).decode()
+        with self._transaction():
+            values = (message.number, self.wall_ns(), text, message.reason, message.who)
+            self._db.execute("INSERT INTO accepted VALUES (?, ?, ?, ?, ?)", values)
+            self._keep_baselines(baselines)
+            perm_ids = [(order.perm_id,) for order in orders if order.perm_id]
+            self._db.executemany("INSERT OR IGNORE INTO accepted_orders VALUES (?)", perm_ids)
+
+    def forget_orders(self, perm_ids: list[int]) -> None:
+        """Accepted orders have gone.
+
+        Raises:
+            JournalError: it cannot be written.
+        """
+        with self._transaction():
+            self._db.executemany("DELETE FROM accepted_orders WHERE perm_id = ?", [(each,) for each in perm_ids])
 
     def prune(self) -> None:
         """Drop feedback that was taken more than a week ago, a bounded number of rows: it stands still for it.
@@ -312,6 +379,7 @@ class Journal:
                 "DELETE FROM taken WHERE at_ns < (SELECT max(at_ns) FROM taken WHERE at_ns < ?)",
                 (old,),
             )
+            self._db.execute(f"PRAGMA incremental_vacuum({SHRINK_AT_ONCE})").fetchall()
 
     def note_taken(self, seq: int) -> None:
         """The breaker has journaled the feedback up to this number. Marked at most once an hour.
@@ -417,13 +485,27 @@ class Journal:
         """What is known of contracts; None if there was no list of positions yet."""
         if not self._read("SELECT 1 FROM meta WHERE key = 'baseline_taken'"):
             return None
-        return [Baseline(*row) for row in self._read("SELECT con_id, symbol, base, told FROM baselines")]
+        rows = self._read(f"SELECT con_id, symbol, base, told, {_TRAITS} FROM baselines {_NAMED}")  # noqa: S608
+        return [Baseline(con_id, symbol, base, told, _traits(said)) for con_id, symbol, base, told, *said in rows]
 
     def fill_sums(self) -> list[LegFill]:
         """All fills, added up by contract."""
-        return [
-            LegFill("", *row) for row in self._read("SELECT con_id, symbol, sum(shares) FROM fills GROUP BY con_id")
-        ]
+        sums = "SELECT con_id, symbol, sum(shares) AS shares FROM fills GROUP BY con_id"
+        rows = self._read(f"SELECT con_id, symbol, shares, {_TRAITS} FROM ({sums}) {_NAMED}")  # noqa: S608
+        return [LegFill("", con_id, symbol, shares, _traits(said)) for con_id, symbol, shares, *said in rows]
+
+    def has_accepted(self, number: int) -> bool:
+        """Whether what has this number was accepted already."""
+        return bool(self._read("SELECT 1 FROM accepted WHERE number = ?", number))
+
+    def accepted_orders(self) -> list[ForeignOrder]:
+        """The foreign orders that a person has accepted and that have not gone, each as it was accepted last."""
+        perm_ids = {row[0] for row in self._read("SELECT perm_id FROM accepted_orders")}
+        if not perm_ids:
+            return []
+        told = (msgspec.json.decode(row[0]) for row in self._read("SELECT told FROM accepted ORDER BY number"))
+        orders = [ForeignOrder(**each) for message in told for each in message["foreign"]]
+        return list({order.perm_id: order for order in orders if order.perm_id in perm_ids}.values())
 
     def find_fill(self, base: str) -> LegFill | None:
         """The fill of the execution with this id without its revision."""
@@ -534,6 +616,10 @@ def _record(blob: bytes) -> OrderRecord:
         return msgspec.json.decode(blob, type=OrderRecord)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise JournalError(f"an order in the executor's journal is damaged: {error}") from error
+
+
+def _traits(said: list[Any]) -> Traits:
+    return Traits(*said) if said[0] is not None else UNNAMED
 
 
 def _execution(row: tuple[Any, ...]) -> Execution:

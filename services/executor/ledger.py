@@ -77,6 +77,10 @@ class Ledger:
         """Whether an order with this id was ever meant to be written."""
         return self._find(order_id=order_id) is not None
 
+    def knows_perm_id(self, perm_id: int) -> bool:
+        """Whether this is the permanent id of an order of ours."""
+        return bool(perm_id) and self._find(perm_id=perm_id) is not None
+
     def record(self, order_id: str) -> OrderRecord | None:
         """A copy of what is known of an order."""
         story = self._find(order_id=order_id)

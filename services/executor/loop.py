@@ -29,7 +29,7 @@ from services.executor import session as dispatch
 from services.executor.connection import IBConnectionManager
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import JournalError
-from services.executor.last_look import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, last_look, stopped
+from services.executor.last_look import AlreadyPlaced, Look, Refuse, Surroundings, Wait, last_look, stopped
 from services.executor.session import Session
 from services.executor.tasks import until_one_ends
 from services.gateway.ib_orders import CheckedOrder
@@ -131,7 +131,6 @@ class ExecutorLoop:
             self._tick()
             self._look_for_stop()
             self._look_for_loss()
-            self._change_what_may()
             self._write_what_may()
             self._resend_some()
             await asyncio.sleep(TICK_SECS)
@@ -173,46 +172,44 @@ class ExecutorLoop:
     # -- orders -------------------------------------------------------------------------------------------
 
     def _write_what_may(self) -> None:
-        """Judge the orders of the inbox in their order, until one has to wait."""
+        """Judge what waits in the order in which it came, until something has to wait on."""
         inbox = self._session.inbox
         while inbox:
-            waiting = inbox[0]
-            place = waiting.place
-            match last_look(place, waiting.received_at, self._surroundings(place, 1 + len(place.attached))):
-                case Wait():
-                    return
-                case Refuse(fact):
-                    inbox.popleft()
-                    self._engine.tell(fact, "neutral")
-                case AlreadyPlaced():
-                    inbox.popleft()
-                    self._tell_again(place.order_id)
-                case WriteNow():
-                    inbox.popleft()
-                    self._write(place)
-
-    def _change_what_may(self) -> None:
-        """Judge the changes in their order, as orders are judged."""
-        changes = self._session.changes
-        while changes:
-            waiting = changes[0]
-            message = waiting.message
-            if self._engine.ledger.knows_change(message.order_id, message.revision):
-                changes.popleft()
+            message, received_at = inbox[0].message, inbox[0].received_at
+            if isinstance(message, ReplaceOrder) and self._knows_change(message):
+                inbox.popleft()
                 self._tell_of(message.order_id)
                 continue
-            match last_look(message, waiting.received_at, self._surroundings(message)):
-                case Wait():
-                    return
-                case Refuse(fact):
-                    changes.popleft()
-                    reason = fact.reason if isinstance(fact, NotPlaced) else f"it was {fact.age_ms} ms old at its turn"
-                    self._engine.refuse_replace(message, reason)
-                case _:
-                    changes.popleft()
-                    self._engine.replace(message, self._still_permitted(message))
+            look = last_look(message, received_at, self._surroundings(message))
+            if isinstance(look, Wait):
+                return
+            inbox.popleft()
+            if isinstance(message, ReplaceOrder):
+                self._replace(message, look)
+            else:
+                self._place(message, look)
 
-    def _surroundings(self, order: Place | ReplaceOrder, messages: int = 1) -> Surroundings:
+    def _knows_change(self, message: ReplaceOrder) -> bool:
+        return self._engine.ledger.knows_change(message.order_id, message.revision)
+
+    def _place(self, place: Place, look: Look) -> None:
+        match look:
+            case Refuse(fact):
+                self._engine.tell(fact, "neutral")
+            case AlreadyPlaced():
+                self._tell_again(place.order_id)
+            case _:
+                self._write(place)
+
+    def _replace(self, message: ReplaceOrder, look: Look) -> None:
+        match look:
+            case Refuse(fact):
+                reason = fact.reason if isinstance(fact, NotPlaced) else f"it was {fact.age_ms} ms old at its turn"
+                self._engine.refuse_replace(message, reason)
+            case _:
+                self._engine.replace(message, self._still_permitted(message))
+
+    def _surroundings(self, order: Place | ReplaceOrder) -> Surroundings:
         now = self._clock()
         engine, connection, session = self._engine, self._connection, self._session
         gateway = engine.gateway_status()
@@ -226,7 +223,7 @@ class ExecutorLoop:
             detail=gateway.detail,
             window_free=engine.ledger.window_used(now) < self._settings.dispatch.window,
             buffer_empty=connection.buffer_empty,
-            token_free=connection.pacer.free(now, count=messages),
+            token_free=connection.pacer.free(now, count=1 + len(order.attached) if isinstance(order, Place) else 1),
         )
 
     def _is_known(self, order_id: str) -> bool:
@@ -323,6 +320,8 @@ class ExecutorLoop:
                 self._engine.end_cancel_all(number)
             case dispatch.SettleByHand(order_id):
                 self._engine.settle(order_id)
+            case dispatch.AcceptByHand(message):
+                self._engine.accept(message)
 
     @staticmethod
     def _keep(write: Callable[[], None]) -> None:

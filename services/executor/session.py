@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 from orderfuse.messages import (
+    Accept,
     CancelOrder,
     EndGlobalCancel,
     Expect,
@@ -150,6 +151,13 @@ class SettleByHand:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptByHand:
+    """A person takes what others did in the account as it is."""
+
+    message: Accept
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """For the log."""
 
@@ -171,23 +179,16 @@ Effect = (
     | EndCancelAll
     | LookUp
     | SettleByHand
+    | AcceptByHand
     | Note
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An order in the inbox, and when it came (monotonic seconds)."""
+    """An order or the change of one in the inbox, and when it came (monotonic seconds)."""
 
-    place: Place
-    received_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingChange:
-    """A replace that waits for its turn, and when it came."""
-
-    message: ReplaceOrder
+    message: Place | ReplaceOrder
     received_at: float
 
 
@@ -215,7 +216,6 @@ class Session:
     # The breaker has said goodbye: that it is away is no loss of it.
     breaker_ended: bool = False
     inbox: deque[Waiting] = field(default_factory=deque)
-    changes: deque[WaitingChange] = field(default_factory=deque)
     _nonce: int = 0
     _asked: dict[int, float] = field(default_factory=dict)
     _answered_at: float = 0.0
@@ -289,6 +289,8 @@ class Session:
                 return [LookUp(message)]
             case Settle(order_id=order_id):
                 return [SettleByHand(order_id)]
+            case Accept():
+                return self._on_accept(message, now)
             case ResendFeedback(after_seq=after_seq):
                 return [Resend(after_seq)]
             case Goodbye(feedback_taken=taken):
@@ -361,23 +363,25 @@ class Session:
     def _on_replace(self, message: ReplaceOrder, now: float) -> list[Effect]:
         if not self.joined:
             return [RefuseReplace(message, "the breaker has not taken this executor in")]
-        if len(self.changes) >= self.inbox_limit:
-            return [RefuseReplace(message, f"{self.inbox_limit} changes wait already")]
-        self.changes.append(WaitingChange(message, now))
+        if len(self.inbox) >= self.inbox_limit:
+            return [RefuseReplace(message, f"the executor's inbox holds {self.inbox_limit} orders")]
+        self.inbox.append(Waiting(message, now))
         return []
 
     def _on_cancel(self, order_id: str, request_id: str | None) -> list[Effect]:
-        for waiting in self.inbox:
-            if waiting.place.order_id == order_id:
-                self.inbox.remove(waiting)
-                return [_refuse(waiting.place, "cancelled", "cancelled before it was written")]
-        waiting_changes = [waiting for waiting in self.changes if waiting.message.order_id == order_id]
-        for change in waiting_changes:
-            self.changes.remove(change)
-        refused: list[Effect] = [
-            RefuseReplace(waiting.message, "the order is cancelled") for waiting in waiting_changes
-        ]
+        refused: list[Effect] = []
+        for waiting in [waiting for waiting in self.inbox if waiting.message.order_id == order_id]:
+            self.inbox.remove(waiting)
+            if isinstance(waiting.message, Place):
+                return [_refuse(waiting.message, "cancelled", "cancelled before it was written")]
+            refused.append(RefuseReplace(waiting.message, "the order is cancelled"))
         return [*refused, CancelAtIB(order_id, request_id)]
+
+    def _on_accept(self, message: Accept, now: float) -> list[Effect]:
+        """Only while the lease runs: what lay in a queue for longer, the breaker has answered as not done."""
+        if now < self.lease_until:
+            return [AcceptByHand(message)]
+        return [Note("what a person would accept is dropped: no lease runs, and they were told that it is not done")]
 
     def _greet_anew(self, why: str) -> list[Effect]:
         self.joined = False
@@ -397,14 +401,14 @@ class Session:
 
     def _refuse_inbox(self, code: str, reason: str, scope: str = SYSTEM) -> list[Effect]:
         """Refuse what waits, of a scope; `system` is all of it."""
-        orders = [waiting for waiting in self.inbox if scope in (SYSTEM, waiting.place.scope)]
-        changes = [waiting for waiting in self.changes if scope in (SYSTEM, waiting.message.scope)]
-        for order in orders:
-            self.inbox.remove(order)
-        for change in changes:
-            self.changes.remove(change)
-        refused: list[Effect] = [_refuse(order.place, code, reason) for order in orders]
-        return refused + [RefuseReplace(change.message, reason) for change in changes]
+        refused = [waiting for waiting in self.inbox if scope in (SYSTEM, waiting.message.scope)]
+        for waiting in refused:
+            self.inbox.remove(waiting)
+        messages = [waiting.message for waiting in refused]
+        return [
+            _refuse(message, code, reason) if isinstance(message, Place) else RefuseReplace(message, reason)
+            for message in messages
+        ]
 
     def _lease_request(self, now: float, gateway: GatewayStatus) -> LeaseRequest:
         self._nonce += 1

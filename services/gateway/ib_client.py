@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import socket
 import struct
 import time
@@ -38,6 +39,7 @@ from services.gateway.reports import (
     Report,
     RequestEnd,
     StatusReport,
+    Traits,
     Unreadable,
 )
 
@@ -46,6 +48,13 @@ from services.gateway.reports import (
 _EXEC_TIME_FIELD = 15
 # Where `orderRef` stands in openOrder, execDetails and completedOrder: far enough in front to be readable.
 _ORDER_REF_FIELD = {5: 23, 11: 26, 101: 22}
+# The message openOrder, and where it says whose order it is: in front of all that newer gateways have added.
+_OPEN_ORDER = 5
+_ORDER_ID_FIELD, _CON_ID_FIELD, _SYMBOL_FIELD, _ACCOUNT_FIELD, _CLIENT_ID_FIELD, _PERM_ID_FIELD = 1, 2, 3, 20, 24, 25
+# Stands for the terms of an order that cannot be read.
+_NOT_READ = "?"
+# What fits into the numbers of a message.
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 # The messages whose loss could hide what became of an order; others are only logged.
 ORDER_MESSAGES = frozenset({3, 4, 5, 9, 11, 15, 53, 55, 59, 101, 102})
 # What names a contract to a person.
@@ -132,7 +141,7 @@ class Session:
         self._client.reqCompletedOrders(False)
 
     def request_positions(self) -> None:
-        """Ask for all positions, and for changes of them until `end_positions`."""
+        """Ask for all positions, and to be told of each change until `end_positions`."""
         self._client.reqPositions()
 
     def end_positions(self) -> None:
@@ -221,7 +230,32 @@ class _StrictDecoder(Decoder):  # type: ignore[misc]  # ib_insync has no types
         message_id = int(fields[0]) if fields and fields[0].isdigit() else -1
         at = _ORDER_REF_FIELD.get(message_id, len(fields))
         order_ref = fields[at] if at < len(fields) else None
-        self._sink(Unreadable(message_id, f"{type(error).__name__}: {error}; {'|'.join(fields)[:200]}", order_ref))
+        order = _unread_order(fields, order_ref or "") if message_id == _OPEN_ORDER else None
+        text = f"{type(error).__name__}: {error}; {'|'.join(fields)[:200]}"
+        self._sink(Unreadable(message_id, text, order_ref, order))
+
+
+def _unread_order(fields: list[str], order_ref: str) -> OpenOrderReport:
+    """Whose order an openOrder is about that cannot be read: 0 and empty what is missing there too."""
+    text = dict(enumerate(fields))
+
+    def whole(at: int) -> int:
+        said = text.get(at, "")
+        return int(said) if _WHOLE.fullmatch(said) else 0
+
+    return OpenOrderReport(
+        ib_order_id=whole(_ORDER_ID_FIELD),
+        perm_id=whole(_PERM_ID_FIELD),
+        client_id=whole(_CLIENT_ID_FIELD),
+        order_ref=order_ref,
+        account=text.get(_ACCOUNT_FIELD, ""),
+        status="",
+        quantity=0.0,
+        action=_NOT_READ,
+        order_type=_NOT_READ,
+        con_id=whole(_CON_ID_FIELD),
+        symbol=text.get(_SYMBOL_FIELD, ""),
+    )
 
 
 def _converted(kind: type, text: str) -> Any:
@@ -288,6 +322,9 @@ class _Ears:
                 contract={name: getattr(contract, name) for name in _NAMED if getattr(contract, name)},
                 action=order.action,
                 order_type=order.orderType,
+                con_id=contract.conId,
+                symbol=contract.symbol,
+                traits=_traits(contract),
             )
         )
 
@@ -306,16 +343,18 @@ class _Ears:
                 price=execution.price,
                 sec_type=contract.secType,
                 con_id=contract.conId,
-                symbol=contract.localSymbol or contract.symbol,
+                symbol=contract.symbol or contract.localSymbol,
                 side=execution.side,
+                traits=_traits(contract),
             )
         )
 
     def position(self, account: str, contract: Any, quantity: float, _avg_cost: float) -> None:
         if not math.isfinite(quantity):
             raise ValueError(f"the position of {contract.conId} is no number")
-        symbol = contract.localSymbol or contract.symbol
-        self._sink(PositionReport(account, contract.conId, symbol, contract.secType, quantity))
+        symbol = contract.symbol or contract.localSymbol
+        traits = _traits(contract)
+        self._sink(PositionReport(account, contract.conId, symbol, contract.secType, quantity, traits))
 
     def positionEnd(self) -> None:  # noqa: N802
         self._sink(RequestEnd("positions"))
@@ -362,6 +401,20 @@ class _Ears:
 
     def connectionClosed(self) -> None:  # noqa: N802
         pass
+
+
+def _traits(contract: Any) -> Traits:
+    strike = float(contract.strike or 0)
+    return Traits(
+        # As long as IB's words are; whatever else stands there must not fill a message.
+        sec_type=contract.secType[:8],
+        currency=contract.currency[:4],
+        # With some of them the time of the last trade stands behind the day.
+        expiry=contract.lastTradeDateOrContractMonth.partition(" ")[0][:8],
+        strike=strike if 0 < strike < _UNSET else 0.0,
+        # Of what is no option IB says a right too: 0, or a question mark.
+        right=contract.right[:1] if contract.right[:1] in {"C", "P"} else "",
+    )
 
 
 def _ignore(*_: Any) -> None:

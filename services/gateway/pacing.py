@@ -35,6 +35,11 @@ class Pacer:
         self._forget(now)
         return len(self._sent) + count <= self._limit - (0 if cancel else self._reserve)
 
+    def quiet(self, now: float) -> bool:
+        """Whether no more than half of the messages of a second were used in the last one."""
+        self._forget(now)
+        return len(self._sent) * 2 <= self._limit
+
     def note(self, now: float) -> None:
         """A message has left."""
         if self._limit:

@@ -11,6 +11,21 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
+class Traits:
+    """What tells a contract from the others of its symbol. `expiry`: a day, or a month; `right`: C or P."""
+
+    sec_type: str = ""
+    currency: str = ""
+    expiry: str = ""
+    strike: float = 0.0
+    right: str = ""
+
+
+# Of what nobody has said anything.
+UNNAMED = Traits()
+
+
+@dataclass(frozen=True, slots=True)
 class StatusReport:
     """`orderStatus`. It carries no `orderRef`: it is matched by the permanent id or IB's order id."""
 
@@ -41,6 +56,9 @@ class OpenOrderReport:
     contract: Mapping[str, Any] = field(default_factory=dict)
     action: str = ""
     order_type: str = ""
+    con_id: int = 0
+    symbol: str = ""
+    traits: Traits = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +77,7 @@ class ExecutionReport:
     con_id: int = 0
     symbol: str = ""
     side: str = ""
+    traits: Traits = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +89,7 @@ class PositionReport:
     symbol: str
     sec_type: str
     quantity: float
+    traits: Traits = UNNAMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +158,13 @@ class Unreadable:
 
     Attributes:
         order_ref: the order that it is about, if that much could be read; None if not.
+        order: of `openOrder` whose order it is, as far as that could be read; its terms are not known.
     """
 
     message_id: int
     text: str
     order_ref: str | None = None
+    order: OpenOrderReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

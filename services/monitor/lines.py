@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from orderfuse.bounded import Bounded
 from orderfuse.messages import (
     Accepted,
     AnyOrderEvent,
@@ -38,8 +39,8 @@ Line = tuple[str, str]
 class Lines:
     """Turns what was followed into lines of (level, text). Remembers the last state of each circuit."""
 
-    # As many as the breaker has circuits: 1000 strategies at most.
-    _states: dict[str, State] = field(default_factory=dict)
+    # Ten times as many as may have a circuit; of more, the one goes that was quiet longest.
+    _states: Bounded[str, State] = field(default_factory=Bounded)
 
     def about(self, topic: str, item: Any) -> Iterator[Line]:
         """The lines for one message or notice; none for what is no news."""

@@ -28,6 +28,10 @@ Migration = str | Callable[[sqlite3.Connection], None]
 LOGS = ("-wal", "-shm")
 # What SQLite says of a file that is none of its own, or damaged.
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+# Four times what SQLite lets the log grow to before it is brought into the file.
+LOG_BYTES = 16_000_000
+# It could not be written: the disk is full, or will not take it.
+NOT_WRITTEN = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 class JournalError(Exception):
@@ -203,9 +207,20 @@ class _Opening(Generic[T]):
         return version
 
     def _open(self, trouble: str) -> Opened[T]:
+        try:
+            return self._open_once(trouble)
+        except sqlite3.OperationalError as error:
+            if _code(error) not in NOT_WRITTEN:
+                raise
+            # Its end has brought the log of a process that was killed into the file, and given back the log's room.
+            return self._open_once(trouble)
+
+    def _open_once(self, trouble: str) -> Opened[T]:
         database = sqlite3.connect(self.path, isolation_level=None, timeout=self.lock_wait_secs)
         try:
             database.execute("PRAGMA journal_mode=WAL")
+            # A log that somebody's long reading made large gives its room back when it begins anew.
+            database.execute(f"PRAGMA journal_size_limit={LOG_BYTES}")
             return Opened(database, self.read(database), trouble)
         except BaseException:
             database.close()

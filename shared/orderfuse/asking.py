@@ -17,7 +17,7 @@ import typer
 from orderfuse.control import ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.outcome import failures
-from orderfuse.plain import MAX_REASON, plain
+from orderfuse.plain import MAX_REASON, plain, printable
 from orderfuse.replies import a_list, maps
 from orderfuse.settings import Settings, default_home, load_settings
 from orderfuse.show import stdin_is_a_person
@@ -136,7 +136,7 @@ def reason_from(words: list[str] | None, option: str | None) -> str:
     given = " ".join(words or [])
     if given and option is not None:
         raise typer.BadParameter("give the reason once, as an argument or with --reason")
-    reason = (given or option or "").strip()
+    reason = printable((given or option or "").strip())
     if len(reason) > MAX_REASON:
         raise typer.BadParameter(f"the reason has {len(reason)} characters, allowed are {MAX_REASON}")
     if not reason and (option is not None or not stdin_is_a_person()):
@@ -166,7 +166,7 @@ def ask_why() -> str:
         typer.Abort: by ctrl-C, or because nothing more can be typed.
     """
     try:
-        while not 0 < len(reason := str(typer.prompt("Why", err=True)).strip()) <= MAX_REASON:
+        while not 0 < len(reason := printable(str(typer.prompt("Why", err=True)).strip())) <= MAX_REASON:
             typer.echo(f"1 to {MAX_REASON} characters, please", err=True)
     except (typer.Abort, KeyboardInterrupt):
         # Ctrl-C may also come in between two questions. What is said next begins on a line of its own.

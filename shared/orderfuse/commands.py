@@ -26,22 +26,28 @@ from orderfuse.asking import (
     unknown_in,
     who,
 )
+from orderfuse.besidecommands import drift, foreign
 from orderfuse.livewatch import watch_events
 from orderfuse.messages import ConditionName, Generation, OrderId, Price, Scope, Shares, StrategyId
-from orderfuse.orderview import order_rows, order_story
+from orderfuse.orderview import newest_orders, order_rows, order_story
 from orderfuse.outcome import EXIT_CODES, REFUSED, OneLineGroup, fail, failures
 from orderfuse.panic import start_panic
 from orderfuse.papercommands import paper
-from orderfuse.preview import before_reset
+from orderfuse.preview import after_reset, before_reset
 from orderfuse.replies import a_list, a_map, maps
 from orderfuse.show import clean, names, say, say_json, say_warning, warn
 from orderfuse.statusview import status_lines, verdict
 from orderfuse.stopfile import StopFile
 from orderfuse.stopping import stop_now
+from orderfuse.version import __version__
 
+# More would be hundreds of MB, and nobody reads them in a terminal.
+MOST_ORDERS = 10_000
 ID_RULE = "letters, digits and . _ -, beginning with a letter or digit"
 
 app = typer.Typer(cls=OneLineGroup, no_args_is_help=True, pretty_exceptions_enable=False)
+app.add_typer(drift, name="drift")
+app.add_typer(foreign, name="foreign")
 app.add_typer(paper, name="paper")
 
 
@@ -92,12 +98,24 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it is j
 AsJson = Annotated[bool, typer.Option("--json", help="Print the reply's map as JSON.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"orderfuse {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", help="Say which version this is.", callback=_print_version, is_eager=True)
+]
+
+
 @app.callback(epilog=EXIT_CODES)
 def options(
     context: typer.Context,
     home: Annotated[Path | None, typer.Option(help="The home folder; default $ORDERFUSE_HOME, else ~/.orderfuse.")] = (
         None
     ),
+    version: Version = False,  # noqa: ARG001 - its callback has ended the command already
 ) -> None:
     """Look at the circuit breaker for your orders, stop trading, and let it go on.
 
@@ -134,6 +152,9 @@ def trip(
         CancelChoice | None,
         typer.Option(help="Working orders to cancel; default: the setting breaker.on_trip."),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print what has happened as a JSON map; ask nothing.")
+    ] = False,
 ) -> None:
     """Stop now: nothing more is sent to IB until somebody resets it. Cancels still pass.
 
@@ -141,7 +162,8 @@ def trip(
 
     Example: orderfuse trip --reason "fills look wrong" --cancel ours
     """
-    stop_now(home_of(context), scope, reason_if_any(words, reason), cancel.value if cancel else None)
+    given = reason_if_any(words, reason)
+    stop_now(home_of(context), scope, given, cancel.value if cancel else None, as_json=as_json)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -171,6 +193,7 @@ def reset(
             callback=one_of(Generation, "a whole number from 0"),
         ),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Let trading go on, after the cause was found.
 
@@ -186,7 +209,8 @@ def reset(
         if circuit is None:
             known = scopes_in(shown)
             fail(REFUSED, f"refused: there is no circuit {scope}{did_you_mean(scope, known) or f': {names(known)}'}")
-        say(*before_reset(shown, circuit, datetime.now(UTC), stop_file.look()))
+        if not as_json:
+            say(*before_reset(shown, circuit, datetime.now(UTC), stop_file.look()))
         with explained(control, lambda now: f"; nothing was changed. Now: {verdict(now).plain}"):
             reply = control.request(
                 "reset",
@@ -195,13 +219,15 @@ def reset(
                 generation=circuit.get("generation") if generation is None else generation,
                 who=who(),
             )
-        say(f"{scope} is {clean(reply.get('state'))}, generation {clean(reply.get('generation'))}")
-        if reply.get("note"):
-            say(clean(reply["note"]))
-        say_warning(reply)
         still = stop_file.look()
-        if still:
-            warn(f"NO ORDER PASSES: the file {stop_file.path} is there ({still.reason})")
+        stopped = f"NO ORDER PASSES: the file {stop_file.path} is there ({still.reason})" if still else ""
+        if as_json:
+            say_json({**reply, "warnings": [each for each in (reply.get("warning"), stopped) if each]})
+        else:
+            say(*after_reset(reply, scope, datetime.now(UTC)))
+        say_warning(reply)
+        if stopped:
+            warn(stopped)
 
 
 @app.command(epilog=EXIT_CODES)
@@ -298,29 +324,25 @@ def orders(
         str | None,
         typer.Option("--order", help="Only this one, with its whole story.", callback=one_of(OrderId, ID_RULE)),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_ORDERS, help="At most so many, the newest.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List orders, oldest first: what they want, where they are, and the last that was heard of each.
+    """List the newest orders: what they want, where they are, and the last that was heard of each.
 
-    With --order, all that happened to one order.
+    The newest stands last, right above your prompt; in the map of --json it is the first. With --order, all that
+    happened to one order.
 
     Example: orderfuse orders --state working --strategy alpha
     """
     now = datetime.now(UTC)
     with asking(context) as control:
-        reply = control.request(
-            "orders",
-            strategy_id=strategy,
-            state=state.value if state else None,
-            order_id=order_id,
-            limit=limit,
-        )
+        wanted = {"strategy_id": strategy, "state": state.value if state else None, "order_id": order_id}
+        reply = newest_orders(control, limit, **wanted)
         found = maps(reply.get("orders"))
         if as_json:
             say_json(reply)
         elif found:
-            say(*order_rows(found, now))
+            say(*order_rows(found[::-1], now))
         elif order_id:
             fail(REFUSED, f"refused: there is no order {order_id}, or not with these options")
         else:
@@ -328,7 +350,7 @@ def orders(
         if order_id and not as_json:
             say(*order_story(control, found[0]))
     if reply.get("more"):
-        typer.echo("there are more; narrow it down with --strategy or --state", err=True)
+        typer.echo("there are more, which are older: raise --limit, or narrow it down", err=True)
 
 
 @app.command(epilog=EXIT_CODES)

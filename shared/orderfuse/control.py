@@ -68,7 +68,7 @@ class ControlClient:
         """Ask and return the reply's map. docs/PROTOCOL.md has the requests with their fields and replies.
 
         Args:
-            op: the request: `status`, `trip`, `reset`, `orders`, `events`, `report` or `resolve`.
+            op: the request: `status`, `trip`, `reset`, `orders`, `events`, `report`, `resolve`, `cancel` or `accept`.
             timeout_s: how many seconds to wait for the reply.
             connect_timeout_s: how many seconds to wait for a breaker.
             fields: what the request says; those that are None are left out.

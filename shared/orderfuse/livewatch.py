@@ -15,12 +15,13 @@ from rich.live import Live
 from rich.text import Text
 
 from orderfuse.asking import quick_status
+from orderfuse.bounded import Bounded
 from orderfuse.control import ControlClient
 from orderfuse.messages import Health, OrderEvent, State
 from orderfuse.replies import a_map, maps
 from orderfuse.settings import Settings
 from orderfuse.show import clean, columns, event_words, wrapped
-from orderfuse.statusview import STOPPED, circuit_lines, todo, verdict
+from orderfuse.statusview import STOPPED, SYSTEM, circuit_lines, todo, verdict
 from orderfuse.watch import EVERYTHING, Gap, Heard, Silent, Unreadable, Watcher
 
 # The page is drawn anew at most so often; faster than that nobody reads.
@@ -29,7 +30,7 @@ DRAW_EVERY_S = 0.25
 STATUS_EVERY_S = 1.0
 # Events kept to be shown: more than any terminal has lines.
 MAX_EVENTS = 200
-# The breaker has no more circuits than this. Further strategies are counted under one name.
+# As many strategies as may have a circuit at once. What further ones do is counted under one name.
 MAX_STRATEGIES = 1000
 COUNTED = ("passed", "blocked", "filled", "rejected", "cancelled", "expired", "invalid", "unknown", "not_placed")
 
@@ -75,11 +76,12 @@ class Page:
     def __init__(self) -> None:
         # None until it is known whether a breaker is there.
         self.heard: bool | None = None
-        # The last status, its circuits kept up to date by what is published since.
+        # The last status, its circuits kept up to date by what is published since: the one heard of last at the end,
+        # and of too many the one goes that was quiet longest.
         self._status: dict[str, Any] = {}
-        self._circuits: dict[str, dict[str, Any]] = {}
+        self._circuits: Bounded[str, dict[str, Any]] = Bounded()
         # What was last said of each circuit.
-        self._told: dict[str, str] = {}
+        self._told: Bounded[str, str] = Bounded()
         self._health: dict[str, Any] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._events: deque[str] = deque(maxlen=MAX_EVENTS)
@@ -105,7 +107,9 @@ class Page:
         """Take in a status; an empty one, which is none, changes nothing."""
         if status:
             self._status = status
-            self._circuits = {str(circuit.get("scope")): circuit for circuit in maps(status.get("circuits"))}
+            self._circuits = Bounded()
+            for circuit in maps(status.get("circuits")):
+                self._circuits[str(circuit.get("scope"))] = circuit
 
     def lines(self, now: datetime, width: int, height: int) -> list[Text]:
         """The page as lines that fit: what must not be missed first, then as many events as there is room for."""
@@ -126,13 +130,15 @@ class Page:
             if not self._circuits:
                 return
             yield "what follows is the last that was heard:"
-        reply = {**self._status, "circuits": list(self._circuits.values())}
+        # In an order of their own: they must not change places with each event.
+        circuits = [circuit for _, circuit in sorted(self._circuits.items(), key=_system_first)]
+        reply = {**self._status, "circuits": circuits}
         yield verdict(reply) if self.heard else ""
         yield from todo(reply, now)
         yield ""
         yield from self._load()
         yield ""
-        yield from circuit_lines(list(self._circuits.values()))
+        yield from circuit_lines(circuits)
         yield ""
         yield from self._strategies()
 
@@ -174,6 +180,10 @@ class Page:
             return
         known = event.strategy_id in self._counts or len(self._counts) < MAX_STRATEGIES
         self._counts.setdefault(event.strategy_id if known else "others", Counter())[kind] += 1
+
+
+def _system_first(circuit: tuple[str, Any]) -> tuple[bool, str]:
+    return circuit[0] != SYSTEM, circuit[0]
 
 
 def line_of(topic: str, item: Any) -> str:

@@ -32,6 +32,8 @@ RESERVED_STRATEGIES = frozenset({OPERATOR, ADOPTED})
 # Of a circuit's state; and how many were executed at which price, as a person says who settles an order.
 Generation = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Shares = Annotated[float, Meta(gt=0, le=1e15)]
+# IB's number of a contract or of an order.
+IbId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Price = Annotated[float, Meta(ge=-1e15, le=1e15)]
 
 BlockCode = Literal[
@@ -499,13 +501,18 @@ class ResetRequest(Request, frozen=True, kw_only=True, tag="reset"):
 
 
 class OrdersRequest(Request, frozen=True, kw_only=True, tag="orders"):
-    """Orders by strategy, id or state."""
+    """Orders by strategy, id, state or time of arrival: the newest first, or with `after` the oldest.
+
+    `before` takes what the reply before it gave as `next`, and so does `after`. `limit`: 50, with `after` 1000.
+    """
 
     strategy_id: StrategyId | None = None
     order_id: OrderId | None = None
     state: Literal["queued", "out", "working", "unknown", "done"] | None = None
-    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 1000
+    since_ns: Nanos | None = None
+    before: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    after: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=1000)] | None = None
 
 
 class EventsRequest(Request, frozen=True, kw_only=True, tag="events"):
@@ -548,6 +555,45 @@ class CancelRequest(Request, frozen=True, kw_only=True, tag="cancel"):
     who: Who = ""
 
 
+# Of each kind so many are told; the executor's log has all. With their names they stay inside a frame.
+MAX_TOLD = 50
+
+
+class SeenDrift(msgspec.Struct, frozen=True, kw_only=True):
+    """A difference as `status` told it, by what makes it another one."""
+
+    con_id: int
+    expected: float
+    actual: float
+
+
+class SeenOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An order of others as `status` told it, by what makes it another one."""
+
+    perm_id: int
+    client_id: int
+    ib_order_id: int
+    action: str
+    quantity: float
+    order_type: str
+    con_id: int
+
+
+class AcceptRequest(Request, frozen=True, kw_only=True, tag="accept"):
+    """A person has looked at what others did in the account, and takes it as it is.
+
+    `drift`: what IB holds is expected from now on, of the contract `con_id` or of all that differ. `foreign`: the open
+    orders of others that are told now are told no more. With `seen` (maps as `status` told them: `SeenDrift`,
+    `SeenOrder`) only what stands just so is accepted.
+    """
+
+    what: Literal["drift", "foreign"]
+    reason: Reason
+    con_id: IbId | None = None
+    seen: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MAX_TOLD)] | None = None
+    who: Who = ""
+
+
 AnyRequest = (
     StatusRequest
     | TripRequest
@@ -557,19 +603,48 @@ AnyRequest = (
     | ReportRequest
     | ResolveRequest
     | CancelRequest
+    | AcceptRequest
 )
 
 
 # -- dispatch: breaker <-> executor -----------------------------------------------------------------------
 
 
-class Drift(msgspec.Struct, frozen=True, kw_only=True):
+class Drift(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """IB holds something else of a contract than our fills make, on top of what was there at the start."""
 
     con_id: int
     symbol: str
     expected: float
     actual: float
+    sec_type: str = ""
+    currency: str = ""
+    expiry: str = ""
+    strike: float = 0.0
+    right: str = ""
+
+
+class ForeignOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """An open order of the account that is not ours, as IB lists it."""
+
+    perm_id: int
+    client_id: int
+    ib_order_id: int
+    action: str
+    quantity: float
+    order_type: str
+    con_id: int
+    symbol: str
+    sec_type: str = ""
+    currency: str = ""
+    expiry: str = ""
+    strike: float = 0.0
+    right: str = ""
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person placed it in TWS: IB gives those no client, and no number above 0."""
+        return self.client_id == 0 and self.ib_order_id <= 0
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -585,8 +660,16 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     planned: bool = False
     # It has not answered the question for the time, and has not answered anything since; orders are not written.
     silent: bool = False
-    # Told with every lease request, so that neither side's restart loses it. The first 50; the log has all.
-    drift: Annotated[tuple[Drift, ...], Meta(max_length=50)] = ()
+    # Told with every lease request, so that neither side's restart loses it.
+    drift: Annotated[tuple[Drift, ...], Meta(max_length=MAX_TOLD)] = ()
+    foreign: Annotated[tuple[ForeignOrder, ...], Meta(max_length=MAX_TOLD)] = ()
+    # No order may pass while there are foreign ones (`executor.foreign_orders`).
+    foreign_trips: bool = False
+    # Nobody looks for them (`executor.foreign_orders`).
+    foreign_ignored: bool = False
+    # When IB had last listed all positions, and all open orders of the account (wall clock); 0: not yet.
+    drift_at_ns: Nanos = 0
+    foreign_at_ns: Nanos = 0
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
@@ -788,6 +871,19 @@ class Settle(Message, frozen=True, kw_only=True, tag="settle"):
     order_id: str
 
 
+class Accept(Message, frozen=True, kw_only=True, tag="accept"):
+    """A person takes these as they are. `number` is its own: told again it is the same one.
+
+    Only what still stands just so is accepted; the next lease request shows what does not stand any more.
+    """
+
+    number: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    reason: str
+    who: str
+    drift: Annotated[tuple[Drift, ...], Meta(max_length=MAX_TOLD)] = ()
+    foreign: Annotated[tuple[ForeignOrder, ...], Meta(max_length=MAX_TOLD)] = ()
+
+
 class ResendFeedback(Message, frozen=True, kw_only=True, tag="resend_feedback"):
     """Feedback is missing: send all again from behind `after_seq`."""
 
@@ -806,6 +902,7 @@ ToExecutor = (
     | EndGlobalCancel
     | Expect
     | Settle
+    | Accept
     | ResendFeedback
     | Goodbye
 )

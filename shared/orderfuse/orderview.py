@@ -12,8 +12,26 @@ from orderfuse.show import at_time, clean, columns, event_words, number, order_w
 
 # Events asked for at once, and how often: the story is looked for in the strategy's last 20,000 events.
 PAGE, PAGES = 1000, 20
+# A reply has no more orders than this, and no more than 256 KiB.
+REPLY = 1000
 # With one of these every story begins.
 DECISIONS = ("passed", "blocked", "expired", "invalid")
+
+
+def newest_orders(control: ControlClient, limit: int, **wanted: Any) -> dict[str, Any]:
+    """The newest `limit` orders that fit, newest first, as one reply's map, in however many replies they came."""
+    # One that waited, and is decided while the pages are read, comes once more: it keeps its place, as told last.
+    found: dict[str, dict[str, Any]] = {}
+    before: int | None = None
+    while True:
+        reply = control.request("orders", before=before, limit=min(limit - len(found), REPLY), **wanted)
+        page = maps(reply.get("orders"))
+        for order in page:
+            found[str(order.get("order_id"))] = order
+        behind, before = before, reply.get("next")
+        goes_on = isinstance(before, int) and (behind is None or before < behind)
+        if not (page and reply.get("more") and goes_on and len(found) < limit):
+            return {**reply, "orders": list(found.values())}
 
 
 def order_rows(orders: list[dict[str, Any]], now: datetime) -> Iterator[str]:

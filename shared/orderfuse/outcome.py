@@ -45,23 +45,40 @@ class OneLineGroup(TyperGroup):
         except TyperException as error:
             return _complain(error.exit_code, f"{error.format_message()}{_where_help_is(error)}")
 
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the options; some of them answer at once, such as `--version`."""
+        with _answering():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; what happens to its output or by ctrl-C is no bug of ours, and has no traceback."""
-        try:
+        """Run the command."""
+        with _answering():
             super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            # Who reads has seen enough, as `head` does.
-            discard(sys.stdout)
-        except KeyboardInterrupt:
-            fail(INTERRUPTED, "interrupted: what was asked may have been done; look with: orderfuse status")
-        except OSError as error:
-            discard(sys.stdout)
-            fail(
-                REFUSED,
-                f"what was asked may have been done, but its answer cannot be written: {error.strerror or error}",
-            )
+
+
+@contextlib.contextmanager
+def _answering() -> Iterator[None]:
+    """What happens to the output of a command or by ctrl-C is no bug of ours, and has no traceback."""
+    ended: typer.Exit | None = None
+    try:
+        try:
+            yield
+        except typer.Exit as end:
+            ended = end
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads has seen enough, as `head` does.
+        discard(sys.stdout)
+        raise ended or typer.Exit(DONE) from None
+    except KeyboardInterrupt:
+        fail(INTERRUPTED, "interrupted: what was asked may have been done; look with: orderfuse status")
+    except OSError as error:
+        discard(sys.stdout)
+        text = f"what was asked may have been done, but its answer cannot be written: {error.strerror or error}"
+        fail((ended.exit_code if ended else DONE) or REFUSED, text)
+    if ended is not None:
+        raise ended
 
 
 def fail(code: int, text: str) -> NoReturn:

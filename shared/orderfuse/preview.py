@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from rich.text import Text
+
 from orderfuse.asking import did_you_mean, hint, quick_status, scopes_in
 from orderfuse.control import ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
+from orderfuse.orderview import REPLY
 from orderfuse.replies import a_list, maps
 from orderfuse.settings import Settings
-from orderfuse.show import clean, counted, names
+from orderfuse.show import clean, counted, names, some
 from orderfuse.statusview import SYSTEM, circuit_todo, passes
 from orderfuse.stopfile import FILE, Stop
 
@@ -75,14 +78,27 @@ def before_reset(
         yield f"  {clean(waiting)} queued: those that wait for {scope} are blocked, not sent"
     held = a_list(circuit.get("conditions"))
     if held:
-        yield f"  but {names(held)} still holds, and blocks until it is over"
+        one, many = "still holds, and blocks until it is over", "still hold, and block until they are over"
+        yield f"  but {some(held, one, many)}"
     if scope == SYSTEM:
         others = [each.get("scope") for each in maps(status.get("circuits")) if each.get("state") != "CLOSED"]
         others = [other for other in others if other != SYSTEM]
         if others:
-            yield f"  but {names(others)} stays as it is: each is reset by itself"
+            yield f"  but {some(others, 'stays as it is', 'stay as they are')}: each is reset by itself"
     elif any(each.get("scope") == SYSTEM and not passes(each) for each in maps(status.get("circuits"))):
         yield "  but the system lets no order pass: see orderfuse status"
+
+
+def after_reset(reply: dict[str, Any], scope: str, now: datetime) -> Iterator[Any]:
+    """What a reset has done, and what it has left as it was."""
+    yield f"{scope} is {clean(reply.get('state'))}, generation {clean(reply.get('generation'))}"
+    if reply.get("note"):
+        yield clean(reply["note"])
+    still_open = maps(reply.get("still_open"))
+    if still_open:
+        yield Text("not reset with it, each is reset by itself:", "yellow")
+    for circuit in still_open:
+        yield from circuit_todo(circuit, now)
 
 
 def _policy(scope: str, settings: Settings) -> str:
@@ -94,7 +110,7 @@ def _count(control: ControlClient, scope: str, state: str | None) -> str | None:
     """How many orders of `scope` are in `state`, or in any, as text: a reply may be cut."""
     strategy_id = None if scope == SYSTEM else scope.removeprefix("strategy:")
     try:
-        reply = hint(control, "orders", state=state, strategy_id=strategy_id)
+        reply = hint(control, "orders", state=state, strategy_id=strategy_id, limit=REPLY)
     except (BreakerUnavailable, ControlRefused):
         return None
     found = len(a_list(reply.get("orders")))

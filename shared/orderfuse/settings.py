@@ -58,6 +58,10 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=1, le=1000, description="strategies with a circuit of their own; further ones are blocked"),
     ] = 100
+    keep_events_mb: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="what events may take on disk; the oldest go first, and all after 7 days"),
+    ] = 512
     max_clock_skew_ms: Annotated[
         int,
         Meta(ge=0, le=60_000, description="how far ahead of the breaker's clock an order's sent_ns may be"),
@@ -91,6 +95,10 @@ class ExecutorSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_breaker_loss_secs: Annotated[
         int, Meta(ge=1, le=3600, description="seconds without a breaker until its orders are cancelled")
     ] = 30
+    foreign_orders: Annotated[
+        Literal["tell", "trip", "ignore"],
+        Meta(description="open orders of other clients and by hand: tell of them, open the circuit, or do not look"),
+    ] = "tell"
 
 
 class IbSettings(msgspec.Struct, frozen=True, kw_only=True):

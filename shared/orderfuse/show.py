@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -112,9 +112,25 @@ def number(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, int | float) else clean(value)
 
 
+def size(value: Any) -> str:
+    """Bytes as kB, MB or GB."""
+    if not isinstance(value, int | float):
+        return clean(value)
+    for unit in ("bytes", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.3g} GB"
+
+
 def counted(count: int, thing: str) -> str:
     """`1 queued order`, `2 queued orders`."""
     return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def some(ids: Collection[Any], one: str, many: str) -> str:
+    """Ids with the verb that goes with as many: `feed_stale holds`, `feed_stale, margin_low hold`."""
+    return f"{names(ids)} {one if len(ids) == 1 else many}"
 
 
 def event_words(event: Mapping[str, Any]) -> str:

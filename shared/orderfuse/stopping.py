@@ -20,7 +20,7 @@ from orderfuse.home import why
 from orderfuse.outcome import DONE, NOTHING_ANSWERS, REFUSED, done_already, fail, uninterrupted
 from orderfuse.preview import after_trip, after_trip_at_ib
 from orderfuse.settings import SettingsError, load_settings
-from orderfuse.show import clean, say, stdin_is_a_person, warn
+from orderfuse.show import clean, say, say_json, stdin_is_a_person, warn
 from orderfuse.statusview import SYSTEM
 from orderfuse.stopfile import Made, StopFile
 
@@ -29,8 +29,8 @@ TRIP_TIMEOUT_S = 2.0
 NO_REASON_YET = "no reason given yet"
 
 
-def stop_now(home: Path, scope: str, reason: str, cancel: str | None) -> None:
-    """Stop, say what is stopped, and only then ask a person who has given no reason why.
+def stop_now(home: Path, scope: str, reason: str, cancel: str | None, *, as_json: bool = False) -> None:
+    """Stop, say what is stopped, and only then ask a person who has given no reason why; with `as_json` ask nobody.
 
     Raises:
         typer.Exit: nothing is stopped, or nobody knows whether it is.
@@ -38,12 +38,18 @@ def stop_now(home: Path, scope: str, reason: str, cancel: str | None) -> None:
     hand = HandStop(home, scope)
     with uninterrupted() as interrupted:
         hand.stop(reason, cancel)
+        if as_json:
+            with done_already():
+                say_json(hand.facts())
         if hand.at is None:
             fail(hand.code, hand.complaint())
-        with done_already():
-            say(*hand.told())
+        if not as_json:
+            with done_already():
+                say(*hand.told())
         for warning in hand.warnings():
             warn(warning)
+        if as_json:
+            return
         if hand.reply is not None:
             with done_already(), contextlib.suppress(SettingsError):
                 _tell_of_orders_at_ib(home, scope, cancel)
@@ -152,6 +158,23 @@ class HandStop:
             )
         if self.reply and self.reply.get("warning") and not self._stands:
             yield clean(self.reply["warning"])
+
+    def facts(self) -> dict[str, Any]:
+        """The same as a map for programs: what the breaker answered, whether and by what it is stopped, and since when.
+
+        `ok` is the breaker's answer. Where the file stops, `stopped` is true without it.
+        """
+        warned = clean(self.reply.get("warning")) if self.reply else ""
+        holding = {"breaker": self.reply is not None, "file": bool(self._stands)}
+        return {
+            **({"ok": False, "error": self.no_reply} if self.reply is None else self.reply),
+            "scope": self.scope,
+            "stopped": self.at is not None,
+            "stopped_at": self.at.isoformat() if self.at else None,
+            "stopped_by": [name for name, holds in holding.items() if holds],
+            "file": str(self._file.path) if self._stands else None,
+            "warnings": [*dict.fromkeys([*self.warnings(), *([warned] if warned else [])])],
+        }
 
     def complaint(self) -> str:
         """That nothing is stopped, and what to do."""

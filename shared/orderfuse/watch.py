@@ -16,11 +16,12 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
+from orderfuse.bounded import Bounded
 from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, convert, decode_map
 from orderfuse.control import ANSWER_TIMEOUT_S, ControlClient
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import AnyOrderEvent, Health, OrderEvent, State
-from orderfuse.replies import maps
+from orderfuse.replies import a_list, maps
 from orderfuse.settings import Settings
 
 # Every topic there is, in the order in which a subscriber that wants all asks for them.
@@ -35,6 +36,7 @@ PAUSE_S = 10.0
 RETRY_S = 1.0
 # Events asked for at once (the most the breaker gives), and how often in a row: 10,000 events in memory.
 _PAGE, _PAGES = 1000, 10
+MOST_REPLAYED = _PAGE * _PAGES
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +174,9 @@ class Follower:
             self.socket.subscribe(topic)
         # What an earlier run has heard was published before this one began.
         now_ns = time.time_ns()
-        self._tracks = {topic: Track(seq, now_ns, seen=seq) for topic, seq in (after or {}).items()}
+        self._tracks: Bounded[str, Track] = Bounded()
+        for topic, seq in (after or {}).items():
+            self._tracks[topic] = Track(seq, now_ns, seen=seq)
         self._catch_up_due = True
         # When a state was last heard, None before the first: then `silent_s` counts from the start.
         self.heard_at: float | None = None
@@ -254,7 +258,9 @@ class Follower:
                 )
                 found = maps(reply.get("events"))
                 items += [(topic, _typed_or_unreadable(topic, fields)) for fields in found]
-                last = max([last, *(seq for fields in found if isinstance(seq := fields.get("seq"), int))])
+                # Numbers that were told and are not kept are no loss: those answers go to who sent the order again.
+                ends = [skipped[1] for skipped in a_list(reply.get("skipped")) if _is_range(skipped)]
+                last = max([last, *ends, *(seq for fields in found if isinstance(seq := fields.get("seq"), int))])
                 page = reply.get("next")
                 if not (reply.get("more") and found and isinstance(page, int)):
                     return Replay(items, last, complete=True)
@@ -309,7 +315,9 @@ class Follower:
     def _on_message(self, topic: str, message: Message) -> list[Item]:
         if isinstance(message, Health):
             return [(topic, message)]
-        track = self._tracks.setdefault(topic, Track())
+        track = self._tracks.pop(topic, None) or Track()
+        # Of the topics that somebody makes up, the one that was quiet longest is forgotten.
+        self._tracks[topic] = track
         step = track.take(message)
         if step == "replay":
             return self._replay(topic, message)
@@ -408,6 +416,10 @@ class Watcher:
             return self._follower.control.request("status")
         except (BreakerUnavailable, ControlRefused):
             return None
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(isinstance(number, int) for number in value)
 
 
 def _typed_or_unreadable(topic: str, fields: dict[str, Any]) -> Message | Unreadable:

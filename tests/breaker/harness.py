@@ -4,7 +4,6 @@ Every message goes through the real codec in both directions, and every batch in
 the journal keeps, as bytes. Nothing of ours is replaced.
 """
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +14,7 @@ from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, en
 from orderfuse.messages import (
     VERSION,
     Accepted,
+    AcceptRequest,
     Cancel,
     CancelFailed,
     Cancelled,
@@ -48,9 +48,10 @@ from orderfuse.messages import (
     Written,
 )
 from orderfuse.settings import BreakerSettings, DispatchSettings, ExecutorSettings, Settings
-from services.breaker.batch import AnsweredRequest, KeptHeartbeat
+from services.breaker.batch import AnsweredRequest, KeptHeartbeat, Numbering
 from services.breaker.orders import OrderRecord
 from services.breaker.owed import OwedCancel
+from services.breaker.scopes import KeptCircuit
 from services.breaker.stage import Saved, Stage
 from tests.clocks import ManualClock
 
@@ -63,11 +64,13 @@ OPS = {
     "report": ReportRequest,
     "resolve": ResolveRequest,
     "cancel": CancelRequest,
+    "accept": AcceptRequest,
 }
 STOCK = {"secType": "STK", "symbol": "SPY", "exchange": "SMART", "currency": "USD"}
 BUY = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 10.5}
 DECISIONS = ("passed", "blocked", "expired", "invalid")
 MS = 1_000_000
+JUMP = 100_000
 SECOND = 1_000_000_000
 
 
@@ -85,10 +88,11 @@ class MemoryHistory:
         self.feedback_taken, self.seqs, self.events, self.decisions = {}, {}, {}, []
         self.fence = 0
         self.executions, self.heartbeats, self.owed, self.retold = set(), {}, None, {}
+        self.refused_marks, self.floor, self.last_failures = {}, 0, {}
 
     def save(self, batch):
-        for scope, snapshot in batch.circuits.items():
-            self.circuits[scope] = None if snapshot is None else json.dumps(snapshot)
+        for scope, kept in batch.circuits.items():
+            self.circuits[scope] = None if kept is None else msgspec.json.encode(kept)
         for order_id, record in batch.orders.items():
             self.records[order_id] = msgspec.json.encode(record)
         for request_id, answer in batch.requests.items():
@@ -100,11 +104,17 @@ class MemoryHistory:
         self.executions |= batch.executions
         for strategy_id, kept in batch.heartbeats.items():
             self.heartbeats[strategy_id] = None if kept is None else msgspec.json.encode(kept)
+        self.last_failures.update(batch.last_failures)
         self.owed = self.owed if batch.owed is None else msgspec.json.encode(batch.owed)
         self.fence = batch.fence if batch.fence is not None else self.fence
+        self.refused_marks.update(batch.refused_marks)
+        self.floor = batch.floor if batch.floor is not None else self.floor
+        for topic in batch.topics_given_up:
+            self.seqs.pop(topic, None)
+        self.seqs.update(batch.reserved)
         for item in batch.publications:
             if item.journaled:
-                self.seqs[item.topic] = item.seq
+                self.seqs[item.topic] = max(item.seq, self.seqs.get(item.topic, 0))
                 self.events.setdefault(item.topic, []).append(item.fields)
 
     def find_order(self, order_id):
@@ -115,25 +125,39 @@ class MemoryHistory:
         blob = self.requests.get(request_id)
         return None if blob is None else msgspec.json.decode(blob, type=AnsweredRequest)
 
+    def find_resting_circuit(self, scope):
+        blob = self.circuits.get(scope)
+        kept = None if blob is None else msgspec.json.decode(blob, type=KeptCircuit)
+        return kept if kept is not None and kept.resting else None
+
     def knows_execution(self, order_id, kind, exec_id):
         return (order_id, kind, exec_id) in self.executions
 
     def saved(self):
         """What a new process finds. The clock of the test goes on, so monotonic times stay as they are."""
         records = [self.find_order(order_id) for order_id in self.records]
+        # As after an end that was not clean: numbering goes on above all that may have been told and is not kept.
+        jump = JUMP if self.fence else 0
         return Saved(
             fence=self.fence,
-            circuits={scope: json.loads(text) for scope, text in self.circuits.items() if text is not None},
+            circuits={
+                scope: msgspec.json.decode(blob, type=KeptCircuit)
+                for scope, blob in self.circuits.items()
+                if blob is not None
+            },
             orders=[record for record in records if record.state != "done"],
             feedback_taken=dict(self.feedback_taken),
             retold=dict(self.retold),
             remembered_cancels={key: until for key, until in self.cancels.items() if until is not None},
-            seqs=dict(self.seqs),
+            topics={topic: Numbering(seq + jump, seq + jump) for topic, seq in self.seqs.items()},
+            floor=self.floor + jump,
+            refused_marks=dict(self.refused_marks),
             heartbeats={
                 name: msgspec.json.decode(kept, type=KeptHeartbeat)
                 for name, kept in self.heartbeats.items()
                 if kept is not None
             },
+            last_failures={scope: said for scope, said in self.last_failures.items() if said is not None},
             owed=None if self.owed is None else msgspec.json.decode(self.owed, type=OwedCancel),
         )
 
@@ -233,16 +257,16 @@ class Rig:
 
     # -- strategies ----------------------------------------------------------------------------------------
 
-    def say(self, **fields):
-        """A strategy publishes a map on `orders`."""
+    def say(self, *, sender="", **fields):
+        """A strategy publishes a map on `orders`; `sender`: the program that does, where the system tells."""
         frame = encode_map({"v": VERSION, **fields})
         try:
             read = decode_map(frame)
             message = convert(read, KINDS[read["kind"]])
         except DecodeError as error:
-            self.stage.on_nonsense(error)
+            self.stage.on_nonsense(error, sender)
         else:
-            self.stage.on_order_message(message)
+            self.stage.on_order_message(message, sender)
         self.flush()
 
     def submit(self, order_id, strategy_id="alpha", *, ago=0.0, contract=STOCK, order=BUY, **fields):
@@ -255,13 +279,14 @@ class Rig:
             **{"sent_ns": sent_ns, "contract": contract, "order": order, **fields},
         )
 
-    def cancel(self, order_id, request_id, strategy_id="alpha"):
+    def cancel(self, order_id, request_id, strategy_id="alpha", **fields):
         self.say(
             kind="cancel",
             request_id=request_id,
             order_id=order_id,
             strategy_id=strategy_id,
             sent_ns=wall_ns_of(self.clock),
+            **fields,
         )
 
     # -- people --------------------------------------------------------------------------------------------
@@ -313,6 +338,9 @@ class Executor:
         self.executor_id, self.journal_id, self.peer = executor_id, journal_id, peer
         self.usable, self.planned, self.is_in = True, False, False
         self.connected, self.silent, self.drift = True, False, ()
+        self.foreign, self.foreign_trips = (), False
+        # When IB's lists came, as a test says it.
+        self.listed = {}
         before = getattr(rig, "executor", None)
         # A process that reads the same journal goes on numbering.
         self.seq = before.seq if before is not None and before.journal_id == journal_id else 0
@@ -334,6 +362,9 @@ class Executor:
             planned=self.planned,
             silent=self.silent,
             drift=self.drift,
+            foreign=self.foreign,
+            foreign_trips=self.foreign_trips,
+            **self.listed,
         )
 
     def say(self, message):

@@ -257,6 +257,30 @@ def test_a_reset_of_a_circuit_that_is_not_there_is_a_bad_request():
     assert trading().ask("reset", reason="x", scope="strategy:nobody")["code"] == "bad_request"
 
 
+def test_a_reset_of_the_system_tells_which_circuits_it_leaves_open():
+    r = trading()
+    for strategy_id in ("alpha", "beta", "gamma"):
+        r.submit(f"{strategy_id}-1", strategy_id)
+    assert r.ask("reset", reason="x")["still_open"] == []
+    r.ask("trip", reason="y" * 500, scope="strategy:alpha")
+    open_by_rejections(r, "beta")
+    retry_at = r.state("strategy:beta")["retry_at"]
+    assert r.ask("reset", reason="x")["still_open"] == [
+        {"scope": "strategy:alpha", "state": "OPEN", "latched": True, "reason": "y" * 117 + "...", "retry_at": None},
+        {
+            "scope": "strategy:beta",
+            "state": "OPEN",
+            "latched": False,
+            "reason": "5 failures in 60s window",
+            "retry_at": retry_at,
+        },
+    ]
+    r.wait(300)
+    _, beta = r.ask("reset", reason="x")["still_open"]
+    assert (beta["state"], beta["reason"], beta["retry_at"]) == ("HALF_OPEN", None, None)
+    assert "still_open" not in r.ask("reset", reason="x", scope="strategy:beta")
+
+
 def test_a_second_reset_is_no_transition():
     r = trading()
     r.ask("trip", reason="x")
@@ -294,7 +318,15 @@ def test_status_says_how_everything_stands():
     status = r.ask("status")
     assert [circuit["scope"] for circuit in status["circuits"]] == ["system", "strategy:alpha"]
     assert status["executor"] == {"present": True, "account": "DU1", "lease_ms": 500}
-    assert status["gateway"] == {"connected": True, "host": "127.0.0.1", "port": 4010, "detail": ""}
+    assert status["gateway"] == {
+        "connected": True,
+        "host": "127.0.0.1",
+        "port": 4010,
+        "detail": "",
+        "drift_at_ns": 0,
+        "foreign_at_ns": 0,
+        "foreign_ignored": False,
+    }
     assert (status["orders_out"], status["unknown"], status["queued"], status["version"]) == (1, [], 1, "test")
 
 

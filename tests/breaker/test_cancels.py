@@ -3,6 +3,7 @@
 import pytest
 
 from orderfuse.messages import CancelOrder
+from services.breaker.refusals import KEPT_AT_ONCE
 from tests.breaker.harness import BUY, Executor, open_by_rejections, rig, trading, wall_ns_of
 
 
@@ -273,11 +274,29 @@ def test_a_strategy_whose_share_is_full_is_refused_and_still_has_what_was_promis
     assert [e["kind"] for e in r.decisions("x-200")] == ["passed"], "its cancel was refused, and it was told so"
 
 
-def test_strategies_that_have_sent_no_order_share_a_room_of_their_own():
+def test_a_program_whose_strategies_have_sent_no_order_has_one_share_for_all_of_them():
     r = trading()
     r.submit("a-0")
-    for number in range(1_001):
-        r.cancel(f"y-{number}", f"g-{number}", f"nobody-{number}")
-    assert answers(r, "g-1000") == [("request_refused", "queue_full", False)]
-    r.cancel("a-1", "c-1")
-    assert answers(r, "c-1") == [("request_passed", "remembered", False)]
+    for number in range(201):
+        r.cancel(f"y-{number}", f"g-{number}", f"nobody-{number}", sender="pid 1")
+    assert answers(r, "g-200") == [("request_refused", "queue_full", False)]
+    r.cancel("a-1", "c-1", sender="pid 1")
+    r.cancel("z-1", "c-2", "stranger", sender="pid 2")
+    for request_id in ("c-1", "c-2"):
+        assert answers(r, request_id) == [("request_passed", "remembered", False)]
+
+
+def test_a_cancel_that_is_asked_for_again_and_again_goes_to_ib_once_a_second():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    for number in range(500):
+        r.cancel("o-1", f"c-{number}")
+        assert answers(r, f"c-{number}") == [("request_passed", "sent", False)]
+    assert len(r.sent(CancelOrder)) == 1
+    r.wait(1.1)
+    r.cancel("o-1", "c-500")
+    assert len(r.sent(CancelOrder)) == 2
+    assert len(r.history.requests) <= 1 + KEPT_AT_ONCE + 3
+    reply = r.ask("cancel", order_id="o-1", reason="a person, too")
+    assert (reply["ok"], reply["code"]) == (True, "sent")

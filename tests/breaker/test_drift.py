@@ -26,7 +26,18 @@ def test_drift_is_in_status_while_the_executor_says_so_and_opens_nothing():
     r.executor.drift = (drift(5.0),)
     r.executor.lease()
     assert r.ask("status")["drift"] == [
-        {"account": "DU1", "con_id": 1, "symbol": "SPY", "expected": 0.0, "actual": 5.0},
+        {
+            "account": "DU1",
+            "con_id": 1,
+            "symbol": "SPY",
+            "expected": 0.0,
+            "actual": 5.0,
+            "sec_type": "",
+            "currency": "",
+            "expiry": "",
+            "strike": 0.0,
+            "right": "",
+        }
     ]
     r.submit("o-1")
     assert r.kinds("o-1") == ["passed"]
@@ -57,5 +68,5 @@ def test_each_new_difference_is_told_once_and_so_is_its_end(lines):
     narrator.drift((drift(6.0), drift(1.0, con_id=2)))
     assert len(lines) == 3
     narrator.drift((drift(1.0, con_id=2),))
-    assert lines[-1] == "INFO drift: SPY (1) is as the fills make it again"
+    assert lines[-1] == "INFO drift: SPY (1): there is none any more"
     assert len(lines) == 4

@@ -3,8 +3,9 @@
 from msgspec import structs
 
 from orderfuse.codec import MAX_FRAME_BYTES, encode
-from orderfuse.messages import Drift, Fence, Hello, NotWelcome, Place, Welcome
+from orderfuse.messages import MAX_TOLD, Drift, Fence, ForeignOrder, Hello, NotWelcome, Place, Welcome
 from services.breaker.core import MAX_FENCES
+from services.executor.foreign_orders import MAX_ACTION, MAX_TYPE
 from tests.breaker.harness import (
     Executor,
     MemoryHistory,
@@ -222,8 +223,15 @@ def test_all_fences_that_there_can_be_have_room_in_one_hello():
     taken = {message.scope: message.fence for message in r.sent(Fence)}
     newest = {scope: fence for scope, fence in taken.items() if fence >= taken["system"]}
     assert newest == r.stage.core.fences
-    drift = tuple(Drift(con_id=2**31 - 1, symbol="X" * 20, expected=1e9 / 7, actual=1e9 / 3) for _ in range(50))
+    word = "X" * 20
+    contract = {"con_id": 2**31 - 1, "symbol": word, "strike": 1e9 / 7, "right": "C"}
+    contract |= {"sec_type": word[:8], "currency": word[:4], "expiry": word[:8]}
+    drift = tuple(Drift(**contract, expected=1e9 / 7, actual=1e9 / 3) for _ in range(MAX_TOLD))
+    number = {"perm_id": 2**31 - 1, "client_id": 2**31 - 1, "ib_order_id": 2**31 - 1, "quantity": 1e9 / 7}
+    order = ForeignOrder(**contract, **number, action=word[:MAX_ACTION], order_type=word[:MAX_TYPE])
     fences = {f"strategy:{number:032}": 2**50 + number for number in range(MAX_FENCES)}
-    gateway = structs.replace(r.executor.gateway(), drift=drift, detail="x" * 500, host="h" * 255)
+    gateway = structs.replace(
+        r.executor.gateway(), drift=drift, foreign=(order,) * MAX_TOLD, detail="x" * 500, host="h" * 255
+    )
     hello = Hello(executor_id="e" * 36, journal_id="j" * 36, gateway=gateway, fences=fences)
     assert len(encode(hello)) < MAX_FRAME_BYTES

@@ -1,9 +1,12 @@
 """The real process behind real sockets: what it answers, what it survives, and how it ends."""
 
+import contextlib
 import random
 import resource
 import socket
 import sqlite3
+import subprocess
+import sys
 import time
 
 import msgpack
@@ -348,6 +351,32 @@ def test_a_breaker_that_is_alone_answers_a_trip_at_once(shared):
     assert time.monotonic() - started < 0.4
 
 
+def test_a_program_that_asks_for_many_long_answers_at_once_is_told_which_it_gets(home):
+    home.serve(ORDERFUSE_BREAKER__MAX_ORDERS_PER_SECOND="1000")
+    peer = home.peer()
+    peer.ready()
+    # So many refusals of a program are kept.
+    for number in range(300):
+        peer.submit(f"o-{number}")
+    peer.event("o-299")
+    context = zmq.Context()
+    asker = context.socket(zmq.DEALER)
+    asker.connect(f"ipc://{home.path}/links/control")
+    page = {"v": 1, "kind": "request", "op": "orders", "limit": 1000}
+    for number in range(40):
+        asker.send(msgpack.packb({**page, "id": number}))
+    replies = {}
+    deadline = Deadline()
+    while len(replies) < 40:
+        assert asker.poll(deadline.left_ms()), f"{len(replies)} of 40 were answered"
+        reply = msgpack.unpackb(asker.recv())
+        replies[reply["id"]] = reply
+    context.destroy(linger=0)
+    told = [reply["code"] if not reply["ok"] else len(reply["orders"]) for reply in replies.values()]
+    assert set(told) == {300, "not_allowed"}
+    assert told.count(300) >= 8
+
+
 # The disk.
 
 
@@ -381,6 +410,46 @@ def test_with_a_full_disk_a_trip_works_says_so_and_is_saved_later(home):
     assert system["latched"]
     told = [(e["order_id"], e["kind"]) for e in after.ask("events", topic="order/raw/")["events"]]
     assert told[2:] == [("o-1", "passed"), ("o-1", "not_placed"), ("o-2", "blocked")]
+
+
+@pytest.fixture
+def small_disk(home):
+    """A home on a disk of its own, of 20 MB."""
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=20m,mode=0700", "tmpfs", str(home.path)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a disk")
+    yield home
+    subprocess.run(["/bin/umount", "--lazy", str(home.path)], check=True)
+
+
+def fill(disk):
+    """Take all that is left on it."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"\0" * 4096)
+
+
+def stopped(home):
+    (system,) = [c for c in home.peer().status()["circuits"] if c["scope"] == "system"]
+    return system["state"], system["latched"], system["reason"]
+
+
+def test_a_trip_on_a_full_disk_is_remembered_by_a_breaker_that_starts_there(small_disk):
+    process = small_disk.serve()
+    peer, executor = small_disk.peer(), small_disk.executor()
+    peer.ready()
+    peer.allowed()
+    fill(small_disk.path)
+    for number in range(200):
+        peer.submit(f"o-{number}")
+    peer.until(lambda e: e["kind"] == "state" and e["conditions"] == ["journal_failed"])
+    reply = peer.ask("trip", reason="stop")
+    assert reply["ok"]
+    assert "warning" not in reply
+    executor.close()
+    kill(process)
+    small_disk.serve()
+    assert stopped(small_disk) == ("OPEN", True, "stop")
 
 
 def test_a_journal_that_cannot_be_read_stops_orders_but_neither_the_process_nor_a_trip(home):

@@ -29,8 +29,12 @@ def replace(r, request_id="r-1", revision=1, *, order_id="o-1", strategy_id="alp
     return answers[-1] if answers else None
 
 
-def ids():
-    return {"order_id": "o-1", "strategy_id": "alpha"}
+def ids(order_id="o-1"):
+    return {"order_id": order_id, "strategy_id": "alpha"}
+
+
+def answers(r, request_id="r-1"):
+    return [event["kind"] for event in r.events if event.get("request_id") == request_id]
 
 
 def test_a_replace_passes_is_handed_over_and_changes_the_order_when_ib_says_so():
@@ -147,14 +151,46 @@ def test_no_answer_in_time_is_one_failure_and_the_order_works_on():
     assert (r.last("o-1")["kind"], r.state()["failures"]) == ("replaced", 1)
 
 
-def test_a_replace_waits_for_a_place_in_the_window_and_goes_before_new_orders():
+def test_a_replace_waits_for_a_place_in_the_window_behind_the_orders_that_came_before():
     r = working(window=1)
     r.submit("o-2")
     r.submit("o-3")
     assert replace(r, lmtPrice=11.0) is None
+    r.submit("o-4")
     r.executor.accepted("o-2")
-    assert [event["kind"] for event in r.events if event.get("request_id") == "r-1"] == ["request_passed"]
-    assert "o-3" not in r.placed()
+    assert answers(r) == []
+    r.executor.accepted("o-3")
+    assert answers(r) == ["request_passed"]
+    assert "o-4" not in r.placed()
+
+
+def test_one_who_changes_many_orders_delays_its_own_and_lets_another_have_every_second_place():
+    r = working(window=1)
+    for number in range(2, 8):
+        r.submit(f"o-{number}")
+        r.executor.accepted(f"o-{number}")
+    r.submit("b-0", strategy_id="beta")
+    for number in range(1, 8):
+        replace(r, f"r-{number}", order_id=f"o-{number}", lmtPrice=11.0)
+    for number in range(1, 4):
+        r.submit(f"b-{number}", strategy_id="beta")
+    r.executor.accepted("b-0", "beta")
+    for number in range(1, 4):
+        r.executor.tell(Replaced(**ids(f"o-{number}"), request_id=f"r-{number}"), "success")
+        r.executor.accepted(f"b-{number}", "beta")
+    passed = [e["order_id"] for e in r.events if e["kind"] in ("passed", "request_passed")]
+    assert passed[-7:] == ["o-1", "b-1", "o-2", "b-2", "o-3", "b-3", "o-4"]
+
+
+def test_replaces_fill_the_queue_of_their_strategy_and_no_others():
+    r = working(window=1, queue_limit=2)
+    r.submit("b-0", strategy_id="beta")
+    assert replace(r, lmtPrice=11.0) is None
+    r.submit("o-2")
+    r.submit("o-3")
+    assert r.last("o-3")["code"] == "queue_full"
+    r.submit("b-1", strategy_id="beta")
+    assert "blocked" not in r.kinds("b-1")
 
 
 def test_a_replace_that_waits_too_long_is_refused():

@@ -12,8 +12,9 @@ import pytest
 
 from orderfuse.codec import convert
 from orderfuse.messages import CancelOrder, EventsRequest, OrdersRequest, Replaced, ReplaceOrder, Welcome
-from services.breaker.batch import Batch, Publication
+from services.breaker.batch import Batch, HandDecision, Numbering, Publication
 from services.breaker.journal import FILE, MAX_UNSAVED_EVENTS, SEQ_JUMP, Journal, JournalError
+from services.breaker.keeping import AGAIN_SECS, DAY_NS, EVENT_OVERHEAD, EVERY_SECS, STEADY_SECS
 from services.breaker.queries import answer_events, answer_orders
 from tests.breaker.harness import (
     BUY,
@@ -27,12 +28,18 @@ from tests.breaker.harness import (
 )
 from tests.clocks import ManualClock
 
+HOUR_NS = 3600 * SECOND
+
+
+def open_journal(home, *, keep_events_bytes=10**9, **clocks):
+    return Journal(home, keep_events_bytes=keep_events_bytes, **clocks)
+
 
 class JournalRig(Rig):
     """The stage on a real journal; `kill` leaves the files as a kill -9 does, open log and all."""
 
     def open_history(self):
-        self.history = Journal(
+        self.history = open_journal(
             self.settings.home, wall_ns=wall_ns_of(self.clock), monotonic_ns=self.clock.monotonic_ns()
         )
         return self.history.saved
@@ -42,6 +49,8 @@ class JournalRig(Rig):
         home = self.settings.home
         after = home.with_name(home.name + "+")
         if clean:
+            self.stage.say_goodbye()
+            self.flush()
             self.history.close()
             shutil.copytree(home, after)
         else:
@@ -475,15 +484,15 @@ def test_a_journal_that_cannot_be_read_is_laid_aside_and_means_open_latched(make
 
 
 def test_a_breaker_that_dies_before_it_has_saved_anything_in_the_new_journal_is_open_latched_all_the_same(home):
-    Journal(home, wall_ns=SECOND, monotonic_ns=0).close()
+    open_journal(home, wall_ns=SECOND, monotonic_ns=0).close()
     noise(home / FILE)
-    saved = Journal(home, wall_ns=2 * SECOND, monotonic_ns=0).saved
-    again = Journal(home, wall_ns=3 * SECOND, monotonic_ns=0).saved
+    saved = open_journal(home, wall_ns=2 * SECOND, monotonic_ns=0).saved
+    again = open_journal(home, wall_ns=3 * SECOND, monotonic_ns=0).saved
     assert "unreadable" in saved.trouble
     assert again.trouble == saved.trouble
     assert again.circuits == saved.circuits
     assert again.fence >= saved.fence
-    assert again.first_seq >= saved.first_seq >= 2_000
+    assert again.floor >= saved.floor >= 2_000
 
 
 def test_a_trouble_is_over_once_the_circuit_says_it_itself(make):
@@ -514,13 +523,13 @@ def test_a_circuit_whose_snapshot_cannot_be_read_is_open_latched_and_the_others_
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_alone(home):
-    journal = Journal(home, wall_ns=1, monotonic_ns=0)
+    journal = open_journal(home, wall_ns=1, monotonic_ns=0)
     journal.close()
     database = sqlite3.connect(home / FILE)
     database.execute("PRAGMA user_version=99")
     database.close()
     with pytest.raises(JournalError, match="newer orderfuse"):
-        Journal(home, wall_ns=1, monotonic_ns=0)
+        open_journal(home, wall_ns=1, monotonic_ns=0)
     assert [file.name for file in home.iterdir() if "unreadable" in file.name] == []
 
 
@@ -548,7 +557,7 @@ def test_a_condition_of_the_dead_process_does_not_block_for_ever(make):
 
 @pytest.fixture
 def journal(home):
-    opened = Journal(home, wall_ns=1_700_000_000 * SECOND, monotonic_ns=0)
+    opened = open_journal(home, wall_ns=1_700_000_000 * SECOND, monotonic_ns=0)
     yield opened
     opened._db.close()
 
@@ -579,7 +588,7 @@ def test_what_a_full_disk_did_not_take_is_written_when_there_is_room_again(journ
     space_again(journal)
     journal.save(Batch())
     assert not journal.has_backlog()
-    written = [fields["seq"] for fields in journal.events("order/alpha/", 0)]
+    written = [fields["seq"] for _, fields in journal.events("order/alpha/", 0)]
     assert written == sorted(set(written))
     assert written[-1] == 2499
     assert written[:2] == [1, 2]
@@ -612,31 +621,33 @@ def test_orders_that_were_passed_are_kept_for_the_disk_however_many_are_refused(
 
 
 def test_an_unsaved_rest_makes_the_end_unclean(home):
-    journal = Journal(home, wall_ns=SECOND, monotonic_ns=0)
-    before = journal.saved.first_seq
+    journal = open_journal(home, wall_ns=SECOND, monotonic_ns=0)
+    before = journal.saved.floor
     full(journal)
     with pytest.raises(JournalError):
         journal.save(Batch(publications=[event(number) for number in range(1, 3000)]))
     journal.close()
-    again = Journal(home, wall_ns=SECOND, monotonic_ns=0)
-    assert again.saved.first_seq == before + SEQ_JUMP, "a number that was told is never used again"
+    again = open_journal(home, wall_ns=SECOND, monotonic_ns=0)
+    assert again.saved.floor == before + SEQ_JUMP, "a number that was told is never used again"
+    again.save(Batch(ends=True, floor=again.saved.floor))
     again.close()
-    again = Journal(home, wall_ns=SECOND, monotonic_ns=0)
-    assert again.saved.first_seq == before + SEQ_JUMP
+    again = open_journal(home, wall_ns=SECOND, monotonic_ns=0)
+    assert again.saved.floor == before + SEQ_JUMP
     again.close()
 
 
 def test_numbering_begins_and_goes_on_after_an_unclean_end_by_the_clock(home):
     day = 86_400 * SECOND
-    first = Journal(home, wall_ns=day, monotonic_ns=0)
-    assert first.saved.first_seq == day // 1_000_000, "above all that a journal which was lost can have told"
+    first = open_journal(home, wall_ns=day, monotonic_ns=0)
+    assert first.saved.floor == day // 1_000_000, "above all that a journal which was lost can have told"
     first.save(Batch(publications=[Publication("order/a/", {"at_ns": 1}, day // 1_000_000 + 7)]))
     first._db.close()
-    later = Journal(home, wall_ns=3 * day, monotonic_ns=0)
-    assert (later.saved.seqs, later.saved.first_seq) == ({"order/a/": 3 * day // 1_000_000}, 3 * day // 1_000_000)
+    later = open_journal(home, wall_ns=3 * day, monotonic_ns=0)
+    assert later.saved.topics == {"order/a/": Numbering(3 * day // 1_000_000, 3 * day // 1_000_000)}
+    assert later.saved.floor == 3 * day // 1_000_000
     later._db.close()
-    back = Journal(home, wall_ns=day, monotonic_ns=0)
-    assert back.saved.seqs["order/a/"] == day // 1_000_000 + 7 + SEQ_JUMP, "the clock was set back"
+    back = open_journal(home, wall_ns=day, monotonic_ns=0)
+    assert back.saved.topics["order/a/"].seq == day // 1_000_000 + 7 + SEQ_JUMP, "the clock was set back"
     back.close()
 
 
@@ -654,7 +665,7 @@ def test_somebody_who_locks_the_file_delays_nothing_for_long(journal, home):
 def test_a_disk_that_refuses_the_start_is_a_clear_error(home):
     (home / FILE).mkdir()
     with pytest.raises(JournalError, match="cannot be opened"):
-        Journal(home, wall_ns=1, monotonic_ns=0)
+        open_journal(home, wall_ns=1, monotonic_ns=0)
 
 
 def test_a_file_that_may_not_grow_makes_a_journal_error_in_a_process_of_its_own(home):
@@ -662,10 +673,10 @@ def test_a_file_that_may_not_grow_makes_a_journal_error_in_a_process_of_its_own(
     program = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from services.breaker.batch import Batch, Publication\n"
+        "from services.breaker.batch import Batch, Numbering, Publication\n"
         "from services.breaker.journal import Journal, JournalError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "journal = Journal(Path(sys.argv[1]), wall_ns=10**18, monotonic_ns=0)\n"
+        "journal = Journal(Path(sys.argv[1]), wall_ns=10**18, monotonic_ns=0, keep_events_bytes=10**9)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))\n"
         "failed = 0\n"
         "for seq in range(1, 3000):\n"
@@ -684,15 +695,73 @@ def test_a_file_that_may_not_grow_makes_a_journal_error_in_a_process_of_its_own(
     assert (done.stdout.strip(), done.stderr) == ("3 False 2999", "")
 
 
+def kept_events(journal):
+    return [fields["seq"] for _, fields in journal.events("order/alpha/", 0)]
+
+
 def test_events_older_than_a_week_are_forgotten_a_few_at_a_time(journal, monkeypatch):
-    monkeypatch.setattr("services.breaker.journal.PRUNE_AT_ONCE", 10)
+    monkeypatch.setattr("services.breaker.keeping.AT_ONCE", 10)
     journal.save(Batch(publications=[event(seq, at_ns=SECOND) for seq in range(1, 26)] + [event(26)]))
-    left = []
-    for _ in range(4):
-        left.append(sum(1 for _ in journal.events("order/alpha/", 0)))
-        journal._prune_due = 0
-        journal.save(Batch(fence=1))
+    keeping, left = journal._keeping, []
+    keeping.tidy(0, 8 * DAY_NS - HOUR_NS)
+    assert len(kept_events(journal)) == 26, "whether the clock is right is not known yet"
+    for step in range(4):
+        keeping.tidy(STEADY_SECS + step * AGAIN_SECS, 8 * DAY_NS)
+        left.append(len(kept_events(journal)))
     assert left == [16, 6, 1, 1]
+
+
+def test_events_take_no_more_room_than_they_may_and_the_oldest_go(home, monkeypatch):
+    monkeypatch.setattr("services.breaker.keeping.AT_ONCE", 10)
+    journal = open_journal(home, wall_ns=SECOND, monotonic_ns=0, keep_events_bytes=20_000)
+    journal.save(Batch(publications=[event(seq, at_ns=seq) for seq in range(1, 301)]))
+    for step in range(50):
+        journal._keeping.tidy(step * AGAIN_SECS, SECOND)
+    kept = kept_events(journal)
+    assert kept == list(range(kept[0], 301))
+    size = sum(len(msgspec.json.encode(event(seq, at_ns=seq).fields)) + EVENT_OVERHEAD for seq in kept)
+    assert journal._keeping._events_bytes() == size
+    assert 17_000 < size <= 20_000
+
+
+def test_an_order_that_never_passed_is_forgotten_after_a_day_and_one_that_passed_never(make):
+    r = make()
+    r.submit("o-1")
+    r.executor.filled("o-1")
+    r.ask("trip", reason="x")
+    r.submit("o-2")
+    assert r.last("o-2")["code"] == "latched"
+    # The last one keeps its number, so that this is not given once more.
+    r.submit("o-3")
+    began_ns = wall_ns_of(r.clock)
+    # Later, a clock that is ahead for a moment and when it has been right for an hour, and a day and an hour.
+    for hours, ahead, known in (
+        *((0, 0, True), (0.5, 25, True), (23.9, 0, True)),
+        *((24.1, 1, True), (24.5, 0, True), (25.6, 0, False)),
+    ):
+        r.history._keeping.tidy(hours * 3600, began_ns + round((hours + ahead) * HOUR_NS))
+        assert (r.history.find_order("o-2") is not None) is known, hours
+    assert r.history.find_order("o-1") is not None
+    r.submit("o-4")
+    numbers = [number for number, _ in r.history.orders(after=0)]
+    assert numbers[-1] == 4, "no number is given once more, or who reads on from it misses an order"
+
+
+def test_the_newest_decisions_of_people_are_kept(journal, monkeypatch):
+    monkeypatch.setattr("services.breaker.keeping.KEEP_DECISIONS", 10)
+    journal.save(Batch(decisions=[HandDecision("trip", "system", str(number), "ann") for number in range(25)]))
+    journal._keeping.tidy(0, SECOND)
+    reasons = [row[0] for row in journal._db.execute("SELECT reason FROM decisions ORDER BY number")]
+    assert reasons == [str(number) for number in range(15, 25)]
+
+
+def test_a_file_shrinks_when_much_of_it_is_gone(journal):
+    journal.save(Batch(publications=[event(seq, at_ns=SECOND) for seq in range(1, 5000)]))
+    large = journal._db.execute("PRAGMA page_count").fetchone()[0]
+    journal._keeping.tidy(0, 8 * DAY_NS - HOUR_NS)
+    for step in range(200):
+        journal._keeping.tidy(STEADY_SECS + step * EVERY_SECS, 8 * DAY_NS + step * round(EVERY_SECS) * SECOND)
+    assert journal._db.execute("PRAGMA page_count").fetchone()[0] < large / 4
 
 
 # Reading it for people.
@@ -722,19 +791,6 @@ def test_orders_are_listed_page_by_page_each_once_waiting_ones_last(make):
     assert found == [(f"o-{number}", "out" if number < 3 else "queued") for number in range(10)]
 
 
-@pytest.mark.parametrize("read", range(6))
-def test_an_order_that_is_decided_while_a_list_is_put_together_stands_in_it_once(make, read):
-    r = make(window=3)
-    for number in range(6):
-        r.submit(f"o-{number}")
-    pieces = answer_orders(orders_request(), r.history, r.stage.core.queues)
-    for _ in range(read):
-        next(pieces)
-    for number in range(3):
-        r.executor.accepted(f"o-{number}")
-    assert [order["order_id"] for order in complete(pieces)["orders"]] == [f"o-{number}" for number in range(6)]
-
-
 def test_orders_can_be_asked_by_strategy_id_and_state(make):
     r = make(window=2)
     for number in range(4):
@@ -742,10 +798,8 @@ def test_orders_can_be_asked_by_strategy_id_and_state(make):
     r.executor.filled("o-0")
 
     def ask(**fields):
-        return [
-            o["order_id"]
-            for o in complete(answer_orders(orders_request(**fields), r.history, r.stage.core.queues))["orders"]
-        ]
+        request = orders_request(after=0, **fields)
+        return [o["order_id"] for o in complete(answer_orders(request, r.history, r.stage.core.queues))["orders"]]
 
     assert ask(strategy_id="beta") == ["o-1", "o-3"]
     assert ask(state="queued") == ["o-3"]
@@ -755,20 +809,40 @@ def test_orders_can_be_asked_by_strategy_id_and_state(make):
     assert ask(order_id="nope") == []
 
 
+def events_page(r, **fields):
+    return complete(answer_events(events_request(**fields), r.history, r.stage.core.bulletin))
+
+
+def test_what_was_told_and_is_not_kept_is_marked_as_skipped(make):
+    r = make(max_orders_per_second=2)
+    for number in range(5):
+        r.submit(f"o-{number}")
+    r.executor.accepted("o-0")
+    page = events_page(r, topic="order/alpha/")
+    kept = [fields["seq"] for fields in page["events"]]
+    told = [fields["seq"] for topic, fields in r.topics if topic == "order/alpha/"]
+    assert page["skipped"] == [[kept[1] + 1, kept[2] - 1]]
+    assert sorted([*kept, *range(kept[1] + 1, kept[2])]) == told
+    r.submit("o-5")
+    assert events_page(r, topic="order/alpha/", after_seq=kept[-1])["skipped"] == [[kept[-1] + 1, kept[-1] + 1]]
+    between = events_page(r, topic="order/alpha/", after_seq=kept[1] + 1)["skipped"]
+    assert between[0] == [kept[1] + 2, kept[2] - 1]
+
+
 def test_events_are_listed_behind_a_number_and_cut_to_256_kib(make):
     r = make()
     r.submit("o-1")
     r.executor.accepted("o-1")
     r.executor.filled("o-1")
-    first = complete(answer_events(events_request(topic="order/alpha/"), r.history))["events"][0]["seq"]
-    page = complete(answer_events(events_request(topic="order/alpha/", after_seq=first), r.history))
+    first = events_page(r, topic="order/alpha/")["events"][0]["seq"]
+    page = events_page(r, topic="order/alpha/", after_seq=first)
     told = [(fields["seq"], fields["kind"]) for fields in page["events"]]
     assert told == [(first + 1, "accepted"), (first + 2, "filled")]
     big = [Publication("order/big/", {"seq": n, "at_ns": 2**62, "text": "x" * 3000}, n) for n in range(1, 301)]
     r.history.save(Batch(publications=big))
     got, after = [], None
     while True:
-        page = complete(answer_events(events_request(topic="order/big/", after=after), r.history))
+        page = events_page(r, topic="order/big/", after=after)
         assert len(msgspec.json.encode(page)) < 257 * 1024
         got += [fields["seq"] for fields in page["events"]]
         if not page["more"]:

@@ -180,17 +180,18 @@ def test_what_is_broadcast_is_how_the_next_order_is_treated(inputs):
         ordinary.next_order("beta")
 
 
-def test_an_order_topic_beyond_the_limit_of_topics_is_counted(monkeypatch):
-    monkeypatch.setattr("services.breaker.bulletin.MAX_TOPICS", 3)
-    r = trading()
-    r.submit("a-1", "alpha")
-    r.submit("b-1", "beta")
-    dropped = r.stage.core.bulletin.dropped
-    assert dropped > 0
-    r.stage.tell_health(dropped={}, journal_lag_ms=0, journal_error=None)
-    r.flush()
-    health = next(fields for _, fields in reversed(r.topics) if fields["kind"] == "health")
-    assert health["dropped"]["too_many_topics"] == dropped
+def test_the_topic_that_was_quiet_longest_makes_room_and_never_counts_back(monkeypatch):
+    monkeypatch.setattr("services.breaker.bulletin.MAX_TOPICS", 5)
+    r = trading(max_strategies=1)
+    numbers = []
+    for number in range(20):
+        name = f"s-{number % 4}"
+        r.submit(f"o-{number}", name)
+        r.executor.filled(f"o-{number}", name)
+        numbers.append([f["seq"] for _, f in r.topics if f.get("strategy_id") == name])
+        assert len(r.stage.core.bulletin.topics) <= 5
+    assert all(seqs == sorted(set(seqs)) for seqs in numbers)
+    assert set(r.history.seqs) == set(r.stage.core.bulletin.topics)
 
 
 def test_an_executor_change_does_not_touch_the_numbers():

@@ -26,6 +26,7 @@ MASKS = [
         (r"[0-9a-f]{8}\.[0-9a-f]{8}\.\d\d\.\d\d", "<execution>"),
         (r"\b127\.0\.0\.1:\d+", "<address>"),
         (r"\b\d+(\.\d+)? ?(ms|s|min|h)\b( \d+ ?(s|min)\b)?", "<duration>"),
+        (r"\b\d+(\.\d+)? (bytes|kB|MB|GB)\b", "<size>"),
         (r"\[\d+\]|\b(seq|ib_order_id)=\d+|\bpid \d+", "<number>"),
         (r"\b\d+\.\d+\b|\b\d{8,}\b", "<number>"),
         # Frames and columns are as wide as what stands in them.

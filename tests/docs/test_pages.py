@@ -28,6 +28,7 @@ RUN_HERE = (
     "settings.md",
     "operating.md",
     "ib-gateway.md",
+    "closing-the-door.md",
 )
 # Pages whose blocks have a test of their own, which plays what they say.
 RUN_ELSEWHERE = {

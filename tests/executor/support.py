@@ -214,7 +214,7 @@ async def executor(settings: Settings, timing: Timing = QUICK) -> AsyncIterator[
     """The whole executor, in this process."""
     journal = Journal(settings.home / "executor.sqlite", settings.ib.client_id)
     connection = IBConnectionManager(settings.ib, journal, timing=timing)
-    engine = OrderExecutionEngine(connection)
+    engine = OrderExecutionEngine(connection, foreign_orders=settings.executor.foreign_orders)
     task = asyncio.create_task(ExecutorLoop(settings, connection, engine).run())
     try:
         yield engine

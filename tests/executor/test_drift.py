@@ -12,11 +12,12 @@ import pytest
 from loguru import logger
 
 from orderfuse.messages import Drift, LeaseRequest
+from services.executor.asking import OVERDUE_SECS, Asking
 from services.executor.connection import Timing
 from services.executor.drift import BUSY_SIGHTINGS, Baseline, DriftCheck, Held, LegFill
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import Journal
-from services.executor.position_list import OVERDUE_SECS, PositionList
+from services.executor.position_list import PositionList
 from services.gateway.reports import PositionReport
 from tests.executor.scripted_gateway import ScriptedGateway
 from tests.executor.support import breaker_end, engine_on, executor, paper, run, settings_for, submit, until
@@ -72,7 +73,7 @@ def test_a_difference_that_has_gone_is_told_and_may_come_again() -> None:
     for _ in range(2):
         check.on_positions(held(10))
     assert check.on_positions([]).gone == []
-    assert check.on_positions([]).gone == ["SPY"]
+    assert check.on_positions([]).gone == [Drift(con_id=1, symbol="SPY", expected=0, actual=10)]
     assert check.standing == ()
     check.on_positions(held(10))
     assert len(check.on_positions(held(10)).new) == 1
@@ -167,6 +168,7 @@ def test_a_list_holds_this_account_without_currencies_and_the_last_word_counts()
     for each in (report(1), report(2, account="DU2"), report(3, sec_type="CASH", con_id=2), report(4)):
         positions.on_report(each, "DU1")
     assert positions.on_end() == [Held(1, "SPY", 4)]
+    assert positions.on_report(report(5), "DU1") == Held(1, "SPY", 5), "of no list"
     assert positions.on_end() is None, "nobody asked"
 
 
@@ -180,17 +182,22 @@ def test_a_list_with_an_unreadable_position_proves_nothing() -> None:
 
 
 def test_a_list_is_due_every_so_often_and_never_while_one_is_awaited() -> None:
-    positions = PositionList(30)
-    assert positions.due(0)
-    positions.on_asked(0)
-    assert not positions.due(100)
-    assert not positions.overdue(OVERDUE_SECS - 1)
-    assert positions.overdue(OVERDUE_SECS)
-    assert not positions.overdue(OVERDUE_SECS + 1), "told once"
-    positions.on_end()
-    assert positions.due(30)
-    positions.on_connection()
-    assert positions.due(31)
+    asking = Asking(30)
+    assert asking.due(0)
+    asking.on_asked(0)
+    asking.hurry()
+    assert not asking.due(100)
+    assert not asking.overdue(OVERDUE_SECS - 1)
+    assert asking.overdue(OVERDUE_SECS)
+    assert not asking.overdue(OVERDUE_SECS + 1), "told once"
+    assert asking.on_end()
+    assert not asking.on_end(), "none was owed any more"
+    asking.on_asked(100)
+    asking.on_end()
+    assert not asking.due(129)
+    assert asking.due(130)
+    asking.on_connection()
+    assert asking.due(131)
 
 
 def test_positions_are_asked_for_every_30_seconds() -> None:
@@ -245,7 +252,7 @@ def test_a_foreign_trade_is_told_once_also_over_a_restart_and_its_end_too(tmp_pa
                 await foreign_trade(gateway, -5)
                 await until(lambda: not engine.gateway_status().drift, "its end")
                 assert len(alerts()) == 1
-                assert any("MSFT is as expected again" in line for line in lines)
+                assert any("MSFT STK USD (272093) is as expected again" in line for line in lines)
             journal.close()
 
     try:
@@ -384,11 +391,18 @@ def test_a_gateway_that_never_ends_the_list_costs_nothing_but_the_check() -> Non
     run(story)
 
 
-def test_the_subscription_behind_a_list_is_ended() -> None:
+def test_the_subscription_behind_a_list_is_ended_before_the_next_one_is_asked_for() -> None:
     async def story() -> None:
         async with paper() as gateway, engine_on(gateway, timing=QUICK):
             await some_lists(gateway, 2)
-            ends = len(list(gateway.record.entries("cancelPositions", direction="in")))
-            assert ends >= lists(gateway) - 1
+            asked = [
+                entry.message
+                for entry in gateway.record.entries(direction="in")
+                if entry.message in {"reqPositions", "cancelPositions"}
+            ]
+            first, *rest = asked
+            assert first == "reqPositions"
+            assert rest[::2] == ["cancelPositions"] * len(rest[::2])
+            assert rest[1::2] == ["reqPositions"] * len(rest[1::2])
 
     run(story)

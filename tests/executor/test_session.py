@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orderfuse.messages import (
+    Accept,
     CancelOrder,
     Fence,
     GatewayStatus,
@@ -18,10 +19,12 @@ from orderfuse.messages import (
 )
 from services.executor.session import (
     MAX_REQUESTS_OUT,
+    AcceptByHand,
     AnswerFence,
     AnswerWelcome,
     CancelAtIB,
     KeepFence,
+    Note,
     RenameJournal,
     Resend,
     Send,
@@ -156,7 +159,7 @@ def test_a_fence_of_one_strategy_voids_its_orders_and_nobody_elses() -> None:
     session.take(place("o-2", fence=5, strategy_id="s2", scope="strategy:s2"), 0.1)
     effects = session.take(Fence(fence=6, scope="strategy:s1"), 0.2)
     assert told(effects) == [("o-1", "fenced")]
-    assert [waiting.place.order_id for waiting in session.inbox] == ["o-2"]
+    assert [waiting.message.order_id for waiting in session.inbox] == ["o-2"]
     assert (session.fence_of("strategy:s1"), session.fence_of("strategy:s2")) == (6, 5)
     session.take(Fence(fence=7), 0.3)
     assert session.fences == {"system": 7}, "that of all takes the place of all others"
@@ -239,3 +242,15 @@ def test_feedback_that_the_breaker_lacks_for_a_second_is_sent_again() -> None:
     )
     assert Resend(7) in session.take(Lease(nonce=request.nonce, fence=5, lease_ms=500, feedback_taken=7), 1.0)
     assert session.take(ResendFeedback(after_seq=3), 1.0) == [Resend(3)]
+
+
+def test_what_a_person_accepts_is_carried_out_while_the_lease_runs_and_never_later() -> None:
+    session = joined()
+    accept = Accept(number=1, reason="my hedge", who="ann@desk")
+    (dropped,) = session.take(accept, 0.0)
+    assert isinstance(dropped, Note), "no lease yet"
+    lease_for(session, asked_at=0.25, answered_at=0.375)
+    assert session.take(accept, 0.74) == [AcceptByHand(accept)]
+    (dropped,) = session.take(accept, 0.75)
+    assert isinstance(dropped, Note)
+    assert "dropped" in dropped.text

@@ -172,7 +172,9 @@ def test_a_reader_that_lags_says_what_it_missed_and_goes_on(
         with hostile("flood", pipeline.home, "orders", 1), news_of(pipeline, f"order/{FLOODER}/") as told:
             told()
         for name, said in says_what_it_missed.items():
-            wait_until(lambda name=name, said=said: any(said in line for line in list(readers[name].lines)), name)
+            wait_until(
+                lambda name=name, said=said: any(said in line for line in list(readers[name].lines)), name, secs=60
+            )
         assert {name: reader.end() for name, reader in readers.items()} == dict.fromkeys(readers)
         assert nobody_has_ended(pipeline)
 

@@ -30,7 +30,7 @@ def contents(home: Path, made_ns: int) -> dict[str, Any]:
 def of_breaker(home: Path, made_ns: int) -> dict[str, Any]:
     """What a breaker that starts now goes on with, and what it can still look up."""
     # With the clocks equal, what is told in monotonic time is as it was written.
-    journal = BreakerJournal(home, wall_ns=made_ns, monotonic_ns=made_ns)
+    journal = BreakerJournal(home, wall_ns=made_ns, monotonic_ns=made_ns, keep_events_bytes=512_000_000)
     saved = journal.saved
     try:
         orders = {
@@ -54,15 +54,20 @@ def of_breaker(home: Path, made_ns: int) -> dict[str, Any]:
             "orders": orders,
             "alive": [record.order_id for record in saved.orders],
             "circuits": {
-                scope: {key: snapshot[key] for key in ("state", "latched", "generation", "cause", "failure_count")}
-                for scope, snapshot in saved.circuits.items()
+                scope: {
+                    **{key: kept.snapshot[key] for key in ("state", "latched", "generation", "cause", "failure_count")},
+                    "passed": kept.passed,
+                    "by_hand": kept.by_hand,
+                }
+                for scope, kept in saved.circuits.items()
             },
-            "seqs": saved.seqs,
-            "first_seq": saved.first_seq,
+            "seqs": {topic: numbering.seq for topic, numbering in saved.topics.items()},
+            "first_seq": saved.floor,
             "feedback_taken": saved.feedback_taken,
             "remembered_cancels": [list(key) for key in saved.remembered_cancels],
             "events": {
-                topic: [f"{event['seq']} {event['kind']}" for event in journal.events(topic, 0)] for topic in saved.seqs
+                topic: [f"{event['seq']} {event['kind']}" for _, event in journal.events(topic, 0)]
+                for topic in saved.topics
             },
         }
     finally:

@@ -23,7 +23,7 @@ from typing import Any
 import ib_insync
 
 from orderfuse import __version__
-from services.breaker import journal as breaker_journal
+from services.breaker import schema as breaker_schema
 from services.executor import journal as executor_journal
 from tests.journals.contents import CLIENT_ID, FILES, contents, copied
 from tests.pipeline.pipeline import SERVICES, Pipeline, running, wait_until
@@ -36,7 +36,7 @@ DRIFT_SECS = 120.0
 
 def main() -> int:
     """Make every case that is not kept yet."""
-    schema = max(breaker_journal.SCHEMA_VERSION, executor_journal.SCHEMA_VERSION)
+    schema = max(breaker_schema.VERSION, executor_journal.SCHEMA_VERSION)
     for name, story in CASES.items():
         kept = FOLDER / f"schema-{schema}" / name
         if kept.exists():

@@ -12,6 +12,7 @@ import pytest
 
 from orderfuse.messages import Expired
 from orderfuse.settings import Settings
+from orderfuse.version import __version__
 from tests.orderfuse.clisupport import DONE, REFUSED, STATUS, USAGE, Answering, run
 from tests.orderfuse.wire import DEADLINE_S, Fields, WireBreaker
 
@@ -81,6 +82,110 @@ def test_orders_are_listed(home: Path, settings: Settings) -> None:
             assert word in result.output
         assert (breaker.requests[0]["strategy_id"], breaker.requests[0]["state"]) == ("s", "working")
         assert json.loads(run(home, "orders", "--json").stdout)["orders"] == [order]
+
+
+class Listing(Answering):
+    """Has 2,500 orders, o-2500 the newest, and 400 of them fit into one reply."""
+
+    def _reply(self, request: Fields) -> Fields:
+        last = request.get("before", 2501) - 1
+        first = max(1, last - min(request["limit"], 400) + 1)
+        orders = [{"order_id": f"o-{number}", "state": "done"} for number in range(last, first - 1, -1)]
+        return {"orders": orders, "more": first > 1, **({"next": first} if first > 1 else {})}
+
+
+def test_the_newest_order_stands_last_above_the_prompt_and_first_in_json(home: Path, settings: Settings) -> None:
+    with Listing(settings) as breaker:
+        result = run(home, "orders")
+        lines = result.stdout.splitlines()
+        assert [line.split()[0] for line in lines] == ["order", *(f"o-{number}" for number in range(2451, 2501))]
+        assert "older: raise --limit" in result.stderr
+        assert [request["limit"] for request in breaker.asked("orders")] == [50]
+        listed = json.loads(run(home, "orders", "--json").stdout)
+        assert (listed["orders"][0]["order_id"], listed["more"], listed["next"]) == ("o-2500", True, 2451)
+
+
+def test_as_many_orders_are_asked_for_as_are_wanted(home: Path, settings: Settings) -> None:
+    with Listing(settings) as breaker:
+        listed = json.loads(run(home, "orders", "--limit", "1001", "--json").stdout)
+        assert [order["order_id"] for order in listed["orders"]] == [f"o-{n}" for n in range(2500, 1499, -1)]
+        assert [request["limit"] for request in breaker.asked("orders")] == [1000, 601, 201]
+        everything = run(home, "orders", "--limit", "10000")
+        assert len(everything.stdout.splitlines()) == 2501
+        assert everything.stderr == ""
+
+
+class Deciding(Listing):
+    """The newest order waits, and is decided between two pages: then it is the newest of the journal."""
+
+    def _reply(self, request: Fields) -> Fields:
+        if request.get("before") != 2101:
+            return super()._reply(request)
+        reply = super()._reply({**request, "limit": request["limit"] - 1})
+        return {**reply, "orders": [{"order_id": "o-2500", "state": "working"}, *reply["orders"]]}
+
+
+def test_an_order_that_is_decided_between_two_pages_is_listed_once(home: Path, settings: Settings) -> None:
+    with Deciding(settings):
+        listed = json.loads(run(home, "orders", "--limit", "1001", "--json").stdout)["orders"]
+        ids = [order["order_id"] for order in listed]
+        assert len(ids) == len(set(ids)) == 1001
+        assert (ids[0], listed[0]["state"]) == ("o-2500", "working")
+
+
+def test_a_breaker_that_goes_in_circles_is_not_asked_for_ever(home: Path, settings: Settings) -> None:
+    reply = {"orders": [{"order_id": "o-1", "state": "done"}], "more": True, "next": 5}
+    with Answering(settings, orders=reply) as breaker:
+        assert len(json.loads(run(home, "orders", "--limit", "10", "--json").stdout)["orders"]) == 1
+        assert len(breaker.asked("orders")) == 2
+
+
+def test_it_says_its_version_without_a_breaker_or_a_home(tmp_path: Path) -> None:
+    result = run(tmp_path / "none", "--version")
+    assert (result.exit_code, result.stdout) == (DONE, f"orderfuse {__version__}\n")
+    assert not (tmp_path / "none").exists()
+
+
+STILL_OPEN = [
+    {"scope": "strategy:a", "state": "OPEN", "latched": True, "reason": "odd \x1bfills", "retry_at": None},
+    {"scope": "strategy:b", "state": "OPEN", "latched": False, "reason": "5", "retry_at": "2025-01-06T14:35:00+00:00"},
+    {"scope": "strategy:c", "state": "HALF_OPEN", "latched": False, "reason": None, "retry_at": None},
+]
+
+
+def test_a_reset_of_the_system_says_what_stays_open_and_what_to_do(home: Path, settings: Settings) -> None:
+    with Answering(settings, status=STATUS, reset={"generation": 6, "state": "CLOSED", "still_open": STILL_OPEN}):
+        result = run(home, "reset", "--reason", "fine again")
+    assert result.exit_code == DONE, result.output
+    half_open = "it closes when its trial orders succeed, and opens again when one fails"
+    assert result.stdout.split("system is CLOSED, generation 6\n")[1].splitlines() == [
+        "not reset with it, each is reset by itself:",
+        "  strategy:a is OPEN and latched: odd �fills",
+        "    -> find the cause, then: orderfuse reset --scope strategy:a",
+        "  strategy:b is OPEN: 5",
+        "    -> tries again at 2025-01-06 14:35:00 UTC (due now); sooner with: orderfuse reset --scope strategy:b",
+        "  strategy:c is HALF_OPEN",
+        f"    -> {half_open}; or: orderfuse reset --scope strategy:c",
+    ]
+
+
+def test_a_reset_as_json_is_the_replys_map_with_all_warnings(home: Path, settings: Settings) -> None:
+    stop = home / "STOP"
+    with Answering(settings, status=STATUS, reset={"generation": 6, "state": "CLOSED", "still_open": []}) as breaker:
+        result = run(home, "reset", "--reason", "fine again", "--json")
+        reply = json.loads(result.stdout)
+        assert result.exit_code == DONE, result.output
+        assert (reply["generation"], reply["still_open"], reply["warnings"]) == (6, [], [])
+
+        stop.write_text("by hand\n")
+        breaker.replies["reset"] = {"generation": 7, "state": "CLOSED", "warning": "not saved"}
+        reply = json.loads(run(home, "reset", "--reason", "fine again", "--json").stdout)
+        assert reply["warnings"] == ["not saved", f"NO ORDER PASSES: the file {stop} is there (by hand)"]
+
+        breaker.replies["reset"] = {"ok": False, "code": "stale", "error": "generation is 8"}
+        result = run(home, "reset", "--reason", "fine again", "--json")
+        assert (result.exit_code, result.stdout) == (REFUSED, "")
+        assert "stale" in result.stderr
 
 
 def events_of(count: int, **kinds: str) -> dict[str, list[Fields]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -117,8 +118,9 @@ def test_a_trip_without_the_executors_word_says_so(home: Path, settings: Setting
     ],
 )
 def test_it_says_what_becomes_of_working_orders(home: Path, settings: Settings, cancel: list[str], said: str) -> None:
-    with Answering(settings, trip=TRIPPED, orders={"orders": [{}, {}]}):
+    with Answering(settings, trip=TRIPPED, orders={"orders": [{}, {}]}) as breaker:
         assert said in run(home, "trip", "x", *cancel).stdout
+        assert {request["limit"] for request in breaker.asked("orders")} <= {1000}, "all are counted"
 
 
 def test_nothing_is_asked_before_the_trip(home: Path, settings: Settings) -> None:
@@ -503,3 +505,69 @@ def test_no_option_is_guessed_at(home: Path, settings: Settings, file: Path) -> 
             assert len(result.stderr.splitlines()) == 1
         assert breaker.requests == []
     assert not file.exists()
+
+
+# -- for programs -----------------------------------------------------------------------------------------
+
+
+def facts(home: Path, *words: str, code: int = DONE) -> dict[str, Any]:
+    result = run(home, "trip", *words, "--json")
+    assert result.exit_code == code, result.output
+    printed: dict[str, Any] = json.loads(result.stdout)
+    return printed
+
+
+def test_as_json_it_is_the_breakers_reply_and_who_holds_the_stop(home: Path, settings: Settings, file: Path) -> None:
+    with Answering(settings, trip=TRIPPED) as breaker:
+        told = facts(home, "x", "--cancel", "ours")
+        assert told.items() >= TRIPPED.items()
+        assert (told["ok"], told["stopped"], told["stopped_by"], told["scope"]) == (True, True, ["breaker"], "system")
+        assert (told["file"], told["warnings"]) == (None, [])
+        assert told["stopped_at"].endswith("+00:00")
+        assert [request["op"] for request in breaker.requests] == ["trip"], "nothing is asked for people"
+
+        file.write_text("by hand\n")
+        told = facts(home, "x")
+        assert (told["stopped_by"], told["file"]) == (["breaker", "file"], str(file))
+
+        told = facts(home, "x", "--scope", "strategy:a")
+        assert (told["stopped_by"], told["file"], told["scope"]) == (["breaker"], None, "strategy:a")
+
+
+def test_as_json_a_stop_that_is_not_saved_has_its_warning_and_the_file(
+    home: Path, settings: Settings, file: Path
+) -> None:
+    with Answering(settings, trip=UNSAVED):
+        told = facts(home, "x")
+    assert (told["stopped"], told["stopped_by"], told["file"]) == (True, ["breaker", "file"], str(file))
+    assert told["warnings"] == [UNSAVED["warning"]]
+
+
+@pytest.mark.usefixtures("used")
+def test_as_json_without_a_breaker_the_file_is_what_stops(home: Path, file: Path) -> None:
+    told = facts(home, "x")
+    assert (told["ok"], told["stopped"], told["stopped_by"], told["file"]) == (False, True, ["file"], str(file))
+    assert "no breaker answers" in told["error"]
+    assert told["warnings"] == []
+
+
+def test_as_json_a_home_that_nobody_uses_has_its_warning(home: Path, file: Path) -> None:
+    told = facts(home, "x")
+    assert (told["stopped_by"], told["file"]) == (["file"], str(file))
+    assert "IT IS NOT STOPPED" in told["warnings"][0]
+
+
+def test_as_json_nothing_is_stopped_says_so(home: Path, settings: Settings) -> None:
+    told = facts(home, "x", "--scope", "strategy:a", code=NOTHING_ANSWERS)
+    assert (told["ok"], told["stopped"], told["stopped_at"], told["stopped_by"]) == (False, False, None, [])
+    with Answering(settings, trip={"ok": False, "code": "not_allowed", "error": "no room"}):
+        told = facts(home, "x", "--scope", "strategy:a", code=REFUSED)
+    assert (told["ok"], told["stopped"], told["stopped_by"]) == (False, False, [])
+    assert "no room" in told["error"]
+
+
+def test_as_json_nobody_is_asked_on_a_terminal(home: Path, settings: Settings) -> None:
+    with Answering(settings, trip=TRIPPED), Terminal(home, "trip", "--json") as terminal:
+        assert terminal.end() == DONE
+    assert "Why" not in terminal.seen
+    assert json.loads(terminal.seen)["stopped"] is True

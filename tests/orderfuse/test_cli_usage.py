@@ -40,7 +40,7 @@ def the_line(result: object) -> str:
     [
         (["sttus"], "No such command 'sttus'. Did you mean 'status'?"),
         (["paper", "rejct"], "No such command 'rejct'. Did you mean 'reject'?"),
-        (["trip", "--reson", "x"], "No such option: --reson (Possible options: --reason)"),
+        (["trip", "--reson", "x"], "No such option: --reson (Possible options: --json, --reason)"),
         (["orders", "--stat", "done"], "No such option: --stat (Possible options: --state"),
         (["trip", "--reason"], "Option '--reason' requires an argument."),
         (["trip", "x", "--cancel", "some"], "'some' is not one of 'none', 'ours', 'ours_with_protective', 'all'"),

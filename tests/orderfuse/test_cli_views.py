@@ -47,6 +47,10 @@ def page(*circuits: Fields, **facts: Any) -> str:
         ([opened(latched=True)], "NO ORDER PASSES: system is OPEN, latched"),
         ([circuit(trading_allowed=False, conditions=["feed_stale"])], "NO ORDER PASSES: feed_stale holds"),
         ([opened(conditions=["feed_stale"])], "NO ORDER PASSES: system is OPEN; feed_stale holds"),
+        (
+            [opened(conditions=["feed_stale", "margin_low"])],
+            "NO ORDER PASSES: system is OPEN; feed_stale, margin_low hold",
+        ),
         ([circuit(state="HALF_OPEN")], "ONLY TRIAL ORDERS PASS: system is HALF_OPEN"),
         ([circuit(state="HALF_OPEN", trading_allowed=False)], "NO ORDER PASSES: system is HALF_OPEN"),
         ([circuit("strategy:a")], "NOBODY KNOWS WHETHER ORDERS PASS: the reply names no circuit of the system"),
@@ -67,6 +71,7 @@ def test_the_first_line_says_whether_orders_pass(circuits: list[Fields], said: s
             "tries again at 2025-01-06 14:39:12 UTC (in 4 min 12 s); sooner with: orderfuse reset",
         ),
         (opened(conditions=["feed_stale"]), "it tries again only after feed_stale is over"),
+        (opened(conditions=["a", "b"]), "it tries again only after a, b are over"),
         (circuit(state="HALF_OPEN"), "it closes when its trial orders succeed"),
         (circuit(conditions=["broker_disconnected"]), "is TWS or IB Gateway running and logged in at h:4001?"),
         (circuit(conditions=["broker_disconnected"]), "broker_disconnected holds (logged out)"),
@@ -80,6 +85,29 @@ def test_the_first_line_says_whether_orders_pass(circuits: list[Fields], said: s
 )
 def test_each_trouble_comes_with_what_to_do(one: Fields, said: str) -> None:
     assert said in page(one)
+
+
+def test_under_a_circuit_stands_what_failed_in_it() -> None:
+    at = (NOW - timedelta(seconds=12)).isoformat()
+    failures = [
+        {"code": 201, "text": "no \x1bmargin", "order_id": "a-17", "count": 5, "at": at},
+        {"code": None, "text": "unknown: no answer in 5 s", "order_id": "b-1", "count": 1, "at": at},
+        {"code": "slow_fills", "text": "reported: late", "order_id": None, "count": 2, "at": at},
+    ]
+    by = {"strategy:b": 1, "strategy:a": 4}
+    system = opened(failures=5, last_failures=failures, failures_by=by)
+    when = "2025-01-06 14:34:48 UTC (12 s ago)"
+    assert page(system, circuit("strategy:a", failures=1, last_failures=failures[:1])).splitlines()[4:11] == [
+        "system      OPEN    blocked, 5 failures in the window",
+        "    counted: 4 of strategy:a, 1 of strategy:b",
+        f"    201 no �margin x5, last a-17, {when}",
+        f"    unknown: no answer in 5 s x1, last b-1, {when}",
+        f"    slow_fills reported: late x2, {when}",
+        "strategy:a  CLOSED  orders pass, 1 failure in the window",
+        f"    201 no �margin x5, last a-17, {when}",
+    ]
+    assert "a-17" not in page(circuit(last_failures=failures, failures=0)), "it is over"
+    assert "a-17" in page(circuit(state="HALF_OPEN", last_failures=failures, failures=0))
 
 
 def test_unknown_orders_and_drift_come_with_what_to_do() -> None:
@@ -184,6 +212,10 @@ def test_a_reset_says_what_goes_on_blocking() -> None:
     assert "3 queued: those that wait for system are blocked, not sent" in shown
     assert "but feed_stale still holds, and blocks until it is over" in shown
     assert "but strategy:a stays as it is" in shown
+    two = {**system, "conditions": ["feed_stale", "margin_low"]}
+    shown = "\n".join(before_reset({"circuits": [two, opened("strategy:a"), opened("strategy:b")]}, two, NOW))
+    assert "but feed_stale, margin_low still hold, and block until they are over" in shown
+    assert "but strategy:a, strategy:b stay as they are" in shown
     of_strategy = "\n".join(before_reset(status, status["circuits"][1], NOW))
     assert "but the system lets no order pass" in of_strategy
 
@@ -241,6 +273,15 @@ def test_the_live_page_shows_circuits_window_counts_and_events() -> None:
     ):
         assert line in shown.splitlines()
     assert "system is CLOSED" not in shown
+
+
+def test_the_circuits_of_the_live_page_change_no_places() -> None:
+    live = Page()
+    live.take("", Heard({"circuits": [circuit(), circuit("strategy:a"), circuit("strategy:b")]}))
+    live.take("state/strategy:a/", state(scope="strategy:a", at_ns=NS))
+    live.take("state/system/", state(at_ns=NS))
+    first = [line.split()[0] for line in seen(live).splitlines() if "  CLOSED  " in line]
+    assert first == ["system", "strategy:a", "strategy:b"]
 
 
 def test_the_live_page_keeps_no_more_than_it_may_and_fits_the_terminal() -> None:

@@ -64,8 +64,8 @@ def values_of(kind: inspect.Type) -> st.SearchStrategy[Any]:  # noqa: C901 - one
             return st.sampled_from(choices)
         case inspect.UnionType(types=kinds):
             return st.one_of(*map(values_of, kinds))
-        case inspect.ListType(item_type=item):
-            return st.lists(values_of(item), max_size=3)
+        case inspect.ListType(item_type=item, min_length=shortest):
+            return st.lists(values_of(item), min_size=shortest or 0, max_size=3)
         case inspect.VarTupleType(item_type=item):
             return st.lists(values_of(item), max_size=3).map(tuple)
         case inspect.DictType(value_type=value):

@@ -448,6 +448,39 @@ def test_without_room_a_migration_says_how_much_it_needs_and_changes_nothing(lim
     assert len(found(tmp_path, 3)) == 200
 
 
+def starts_noted(home: Path) -> int:
+    """Open a journal as ours do, which note each start in it; how often that was done."""
+
+    def read(database: sqlite3.Connection) -> int:
+        database.execute("INSERT INTO mark VALUES ('a start')")
+        return int(database.execute("SELECT count(*) FROM mark WHERE trouble = 'a start'").fetchone()[0])
+
+    # Not called: the journal is there.
+    fill = lambda *_: None  # noqa: E731
+    return open_journal(home / NAME, schema(1), fill=fill, read=read, lock_wait_secs=0.1, wall_ns=1).found
+
+
+def test_a_start_that_finds_no_room_takes_that_of_the_log_which_the_process_before_has_left(tmp_path: Path) -> None:
+    killed = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom tests.runtime.test_sqlite import opened\n"
+        "database = opened(Path(sys.argv[1])).database\n"
+        "for number in range(40): database.execute('INSERT INTO mark VALUES (?)', (number,))\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert run(killed, tmp_path).returncode == -signal.SIGKILL
+    # Room for all that the log has, and not for one more page of it.
+    room = (tmp_path / f"{NAME}-wal").stat().st_size
+    assert room > 2 * (tmp_path / NAME).stat().st_size
+    start = (
+        "import resource, sys\nfrom pathlib import Path\nfrom tests.runtime.test_sqlite import starts_noted\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "print(starts_noted(Path(sys.argv[1])))\n"
+    )
+    done = run(start, tmp_path, room)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert names(tmp_path) == {NAME}, "nothing was laid aside"
+
+
 @pytest.mark.parametrize("damage", [empty, noise])
 def test_without_room_for_a_new_one_a_torn_journal_stays_where_it_is(
     damage: Callable[[Path], None], tmp_path: Path
@@ -464,7 +497,7 @@ def test_without_room_for_a_new_one_a_torn_journal_stays_where_it_is(
 
 
 def breaker(home: Path) -> tuple[str, str]:
-    journal = BreakerJournal(home, wall_ns=1_700_000_000, monotonic_ns=0)
+    journal = BreakerJournal(home, wall_ns=1_700_000_000, monotonic_ns=0, keep_events_bytes=1_000_000)
     journal.close()
     return "breaker.sqlite", journal.saved.trouble
 
