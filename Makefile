@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 ENVIRONMENT := PYTHON='$(PYTHON)' GOAL='$(firstword $(MAKECMDGOALS))' sh tools/environment.sh
 
 .PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz test-clients bench-paper bench-stop \
-	bench-doors bench-executor lint bench clean
+	bench-flood bench-doors bench-executor lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
@@ -31,7 +31,8 @@ help:
 	@echo "make bench         the circuit breaker's speed beside others'"
 	@echo "make bench-paper   the paper gateway's speed and size"
 	@echo "make bench-stop    what still reaches the broker after the decision to stop"
-	@echo "make bench-doors   what subscriptions and connections without end do to others"
+	@echo "make bench-flood   what one program that floods does to another that trades"
+	@echo "make bench-doors   the same for subscriptions and connections without end"
 	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
 	@echo "make setup         only set up what running needs, and start nothing"
 	@echo "make venv          the same with the tools of development"
@@ -98,6 +99,9 @@ bench-paper: venv
 
 bench-stop: venv
 	@$(BIN)/python -m benchmarks.stop
+
+bench-flood: venv
+	@$(BIN)/python -m benchmarks.flood
 
 # What 300,000 subscriptions and connections in a loop do to a strategy beside them.
 bench-doors: venv
