@@ -26,6 +26,7 @@ from typing import Any
 import msgpack
 import zmq
 
+from tests.fuzz.hostile import hostile
 from tests.pipeline.pipeline import Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
 
@@ -52,12 +53,9 @@ GROWTH_MB = {"names": math.inf}
 FLOODED_GROWTH_MB = 20.0
 # So many connections has one process that asks as a crowd.
 CROWD = 100
-# One who changes 45 resting orders, 49 times a second: inside all limits.
-RESTING, REPLACES = 45, 49
 BURST = 10
 CONTRACT = {"secType": "STK", "symbol": "AAPL", "exchange": "SMART", "currency": "USD"}
 BUY = {"action": "BUY", "totalQuantity": 1, "orderType": "MKT"}
-RESTING_ORDER = {"action": "BUY", "totalQuantity": 1, "orderType": "LMT", "lmtPrice": 1.0}
 
 
 def main() -> int:
@@ -148,6 +146,12 @@ def flooding(pipeline: Pipeline, kind: str) -> Iterator[None]:
     if kind == "nothing":
         yield
         return
+    if kind in ("replaces", "paced"):
+        # One who changes 45 resting orders, 49 times a second: inside all limits.
+        with hostile("replace", pipeline.home, "orders", 1) as replacer:
+            yield
+            assert replacer.poll() is None, "the flooder has ended"
+        return
     command = [sys.executable, "-m", "benchmarks.flood", "--flood", str(pipeline.home), kind]
     flooder = subprocess.Popen(command, stdout=subprocess.PIPE)
     try:
@@ -165,8 +169,6 @@ def flooding(pipeline: Pipeline, kind: str) -> Iterator[None]:
 
 def flood(home: Path, kind: str) -> None:
     """Offer `RATE` messages of this kind a second until killed."""
-    if kind in ("replaces", "paced"):
-        replace(home)
     context: zmq.Context[Any] = zmq.Context()
     on_control = kind in ON_CONTROL
     sockets = [context.socket(zmq.DEALER if on_control else zmq.PUB) for _ in range(CROWD if kind == "crowd" else 1)]
@@ -188,26 +190,6 @@ def flood(home: Path, kind: str) -> None:
                 for each in sockets:
                     drain(each)
             time.sleep(max(0.0, began + sent / RATE - time.monotonic()))
-
-
-def replace(home: Path) -> None:
-    """Change one resting order after the other, until killed."""
-    with RawProgram(home, "replacer") as program:
-        program.ready()
-        ids = []
-        for _ in range(RESTING):
-            ids.append(program.submit(contract=CONTRACT, order=RESTING_ORDER))
-            time.sleep(1 / RESTING)
-        for order_id in ids:
-            program.wait_event("accepted", order_id)
-        print("ready", flush=True)
-        began = time.monotonic()
-        for number in itertools.count():
-            program.seen.clear()
-            order = {**RESTING_ORDER, "lmtPrice": 1.0 + (number // RESTING % 50) / 100}
-            program.replace(ids[number % RESTING], f"r-{number}", number // RESTING + 1, order)
-            while (left := began + (number + 1) / REPLACES - time.monotonic()) > 0:
-                program.next_event(left)
 
 
 def drain(socket: zmq.Socket[bytes]) -> None:

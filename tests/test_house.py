@@ -22,7 +22,7 @@ PURE_NAMES = {
         "core.py", "crowd.py", "dead_man.py", "dispatcher.py", "executor_desk.py", "executor_link.py", "holders.py",
         "intake.py", "last_failures.py", "lookups.py", "operator.py", "orders.py", "owed.py", "places.py", "queues.py",
         "refusals.py", "remembered.py", "repeats.py", "replacing.py", "requests.py", "scopes.py", "seats.py",
-        "settlement.py", "stage.py", "subscriptions.py",
+        "settlement.py", "stage.py", "subscriptions.py", "turns.py",
     },
     "services/executor": {
         "asking.py", "foreign_orders.py", "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py",

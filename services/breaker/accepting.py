@@ -14,7 +14,7 @@ from msgspec import structs
 
 from orderfuse.codec import DecodeError, convert
 from orderfuse.contractname import contract_name, order_name
-from orderfuse.messages import Accept, AcceptRequest, Drift, ForeignOrder, SeenDrift, SeenOrder
+from orderfuse.messages import DUST, Accept, AcceptRequest, Drift, ForeignOrder, SeenDrift, SeenOrder
 from services.breaker.batch import HandDecision
 from services.breaker.core import Core
 from services.breaker.executor_link import LEASE_NS, ExecutorLink
@@ -27,8 +27,6 @@ _Told = TypeVar("_Told", Drift, ForeignOrder)
 CONFIRM_NS = LEASE_NS + SECOND_NS // 5
 # Requests that wait for the executor at the same time.
 MAX_PENDING = 20
-# Below the smallest fraction of a share that IB knows.
-DUST = 1e-6
 
 
 @dataclass(slots=True)
@@ -124,9 +122,9 @@ class Accepting:
     def _confirm(self, pending: _Pending) -> None:
         """None of it stands as it did; what stands otherwise was not accepted."""
         executor, wanted = self.core.executor, pending.wanted
-        other_drift, other_orders = {each.con_id for each in executor.drift}, set(map(_key, executor.foreign))
+        other_drift, other_orders = {each.con_id for each in executor.drift}, {each.key for each in executor.foreign}
         drift = [each for each in wanted.drift if each.con_id not in other_drift]
-        orders = [each for each in wanted.foreign if _key(each) not in other_orders]
+        orders = [each for each in wanted.foreign if each.key not in other_orders]
         if not (drift or orders):
             text = "it is another one by now, and was not accepted: look at the status again"
             self.refuse(pending.token, pending.request, "stale", text)
@@ -162,17 +160,12 @@ def _as_seen(
 
 def _stands(wanted: Accept, executor: ExecutorLink) -> bool:
     """Whether some of it is told just as it was."""
-    differences = {each.con_id: each.actual - each.expected for each in executor.drift}
+    differences = {each.con_id: each.difference for each in executor.drift}
     for each in wanted.drift:
         now = differences.get(each.con_id)
-        if now is not None and abs(now - (each.actual - each.expected)) < DUST:
+        if now is not None and abs(now - each.difference) < DUST:
             return True
     return not set(wanted.foreign).isdisjoint(executor.foreign)
-
-
-def _key(order: ForeignOrder) -> tuple[int, int, int]:
-    """Which order it is, whatever it is like: the permanent id; without one, whose it is and its number there."""
-    return (order.perm_id, 0, 0) if order.perm_id else (0, order.client_id, order.ib_order_id)
 
 
 def _drift_words(each: Drift) -> str:

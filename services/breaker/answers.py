@@ -188,7 +188,7 @@ class Answers:
         else:
             ttl_ms = request.ttl_ms if isinstance(request, Replace) else CANCEL_TTL_MS
             key, strategy_id = _key_of(request.request_id), request.strategy_id
-            ahead_ns = max(0, request.sent_ns - self.core.wall_ns())
+            ahead_ns = self.core.ahead_ns(request.sent_ns)
             self._remember(key, sender, strategy_id, b"", asdict(answer), ttl_ms, ahead_ns)
         self._tell_request(answer, again=False, keep=keep)
 

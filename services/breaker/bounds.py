@@ -14,7 +14,6 @@ from services.breaker import descriptors, doors, holders, inbox, repeats, replie
 SENDER = "a process; where its pid is not known, a connection"
 CONNECTION = "a connection"
 LINK = "a link"
-PROGRAM = "a program; where its pid is not known, a connection"
 ALL = "all together"
 # A reply on `control` is cut at this; an event was seen to have some 400, and libzmq keeps two small frames for it.
 REPLY_BYTES = 256 * 1024
@@ -58,18 +57,18 @@ def of_links(limit: int) -> Iterator[Bound]:
         if link in _NOT_SENT:
             yield Bound(f"messages to be sent on {link}", to_send, CONNECTION, *_NOT_SENT[link])
     cut_off = f"it is cut off, and its connections to that link are refused for {subscriptions.BARRED_SECS:g} s"
-    yield Bound("frames of a message", inbox.MOST_FRAMES, PROGRAM, cut_off, "too_many_frames")
+    yield Bound("frames of a message", inbox.MOST_FRAMES, SENDER, cut_off, "too_many_frames")
     yield Bound(
-        "megabytes of messages that have not ended, and all else that libzmq keeps",
+        "megabytes in memory, with messages that have not ended",
         doors.MOST_MEMORY // 1_000_000,
         ALL,
-        "connections by which no whole message has come of late are cut off, and may come again (Linux with glibc)",
+        "connections by which no whole message has come of late are cut off, and may come again (Linux)",
         "memory_full",
     )
     yield Bound(
         "requests on control that wait",
         requests.MOST_OF_ONE,
-        PROGRAM,
+        SENDER,
         "further ones are refused, `not_allowed`",
         "too_many_requests",
     )

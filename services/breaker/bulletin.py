@@ -105,10 +105,8 @@ class Bulletin:
         topic = state_topic(scope)
         told = self._told.get(scope)
         if told is None or not _same(told, state):
-            fields, keep = (
-                msgspec.to_builtins(msgspec.structs.replace(state, at_ns=self.wall_ns())),
-                self.is_kept(scope),
-            )
+            fields = msgspec.to_builtins(msgspec.structs.replace(state, at_ns=self.wall_ns()))
+            keep = self.is_kept(scope)
             news = self._numbered(topic, fields, begin=keep, keep=keep)
             self._told[scope] = msgspec.structs.replace(state, at_ns=news.fields["at_ns"], seq=news.seq)
             self.out(news)

@@ -114,9 +114,13 @@ class Core:
         """Monotonic nanoseconds."""
         return self.clock.monotonic_ns()
 
+    def ahead_ns(self, sent_ns: int) -> int:
+        """How far a stamp is ahead of the clock; 0 if it is not."""
+        return max(0, sent_ns - self.wall_ns())
+
     def too_far_ahead(self, sent_ns: int) -> str | None:
         """Why a message with this stamp is not taken, or None. Its age would mean nothing."""
-        ahead_ms, allowed_ms = (sent_ns - self.wall_ns()) / 1e6, self.settings.max_clock_skew_ms
+        ahead_ms, allowed_ms = self.ahead_ns(sent_ns) / 1e6, self.settings.max_clock_skew_ms
         if ahead_ms <= allowed_ms:
             return None
         return (
@@ -142,6 +146,10 @@ class Core:
     def find(self, order_id: str) -> OrderRecord | None:
         """An order, in memory or in the journal."""
         return self.orders.get(order_id) or self.history.find_order(order_id)
+
+    def has_room(self) -> bool:
+        """Whether one more may be handed over now: the window has a place, and the executor's lease runs."""
+        return len(self.out) < self.window and self.executor.is_ready(self.now())
 
     def keep_place(self, strategy_id: str) -> None:
         """There is an order of this strategy beyond the breaker: if it is anybody's, it has a circuit."""

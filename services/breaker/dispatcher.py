@@ -86,7 +86,7 @@ class Dispatcher:
         if self.core.now() > record.expires_ns():
             self.answers.expire(record)
             return True
-        if self.core.scopes.would_admit(record.strategy_id) and not self._has_room():
+        if self.core.scopes.would_admit(record.strategy_id) and not self.core.has_room():
             return False
         is_first = not self.core.scopes.has_passed(record.strategy_id)
         refusal = self.core.scopes.admit(record)
@@ -97,10 +97,6 @@ class Dispatcher:
             self.answers.on_first_pass(record.strategy_id)
         self._pass(record)
         return True
-
-    def _has_room(self) -> bool:
-        core = self.core
-        return len(core.out) < core.window and core.executor.is_ready(core.now())
 
     def _pass(self, record: OrderRecord) -> None:
         core = self.core

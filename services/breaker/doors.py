@@ -25,17 +25,21 @@ from loguru import logger
 
 from orderfuse.links import LinkName
 from orderfuse.settings import Settings, SettingsError
-from services.breaker import heap
+from services.breaker import memory
 from services.breaker.audience import Audience
 from services.breaker.descriptors import Room
 from services.breaker.door import Door
 from services.breaker.inbox import MOST_FRAMES, Inbox
 from services.breaker.repeats import Repeats
 
-# Half a message that does not end is kept by libzmq where nobody sees it, and no bound of its holds for that. All other
-# things together stay below this, with several programs that fill all they may.
+# Half a message that does not end is kept by libzmq where nobody sees it, and no bound of its holds for that. Floods
+# were seen to come to a third of this. A process that fills each queue of every link (`bounds`) may come to it, and is
+# then cut off as well; who is cut off with it and says nothing comes again by itself.
 MOST_MEMORY = 250_000_000
 LOOK_SECS = 0.1
+# libzmq's thread frees what a connection has left, some millions of frames in a few of these looks. What is there for
+# longer is nobody's.
+MOST_LOOKS = 10
 TOO_MANY_FRAMES = f"a message of more than {MOST_FRAMES} frames"
 
 
@@ -56,7 +60,9 @@ class Doors:
         self._audience = Audience(self._doors["events"])
         self._inboxes: dict[LinkName, Inbox] = {}
         self._look_at = 0.0
-        self._swollen = False
+        self._most_memory = MOST_MEMORY
+        # How often in a row there was too much.
+        self._swollen = 0
         self._repeats = Repeats()
         self._waiting = selectors.DefaultSelector()
         for door in self._doors.values():
@@ -117,23 +123,36 @@ class Doors:
     def _watch_memory(self, now: float) -> int:
         """Cut off who may have half a message here, while there is too much of those; returns how many these are.
 
-        Who finishes messages has none that grows. Who listens to `events` sends nothing, and is spared at first.
+        Who finishes messages has none that grows. Who listens to `events` sends nothing, and is spared at first. What
+        stays even then is not theirs, and nobody is cut off again for it.
         """
         speakers = {link: inbox.take_speakers() for link, inbox in self._inboxes.items()}
-        was_swollen, self._swollen = self._swollen, heap.in_use() > MOST_MEMORY
-        if not self._swollen:
+        if not self._has_too_much():
+            self._swollen = 0
             return 0
-        if was_swollen:
+        self._swollen += 1
+        if self._swollen > MOST_LOOKS:
+            self._most_memory = memory.resident() + MOST_MEMORY // 2
+            self._swollen = 0
+            return 0
+        if self._swollen > 1:
             speakers["events"] = set()
         cut = sum(self._doors[link].cut_off_all_but(spoke) for link, spoke in speakers.items())
         times = self._repeats.happened("memory", now)
         if times:
             logger.error(
-                "more than {:,} MB of messages without an end: {} connections were cut off that had finished none ({} "
-                "times since it was said last). Does a program send frames without end?",
-                *(MOST_MEMORY // 1_000_000, cut, times),
+                "{:,} MB, and messages without an end: {} connections were cut off that had finished none ({} times "
+                "since it was said last). Does a program send frames without end?",
+                *(memory.resident() // 1_000_000, cut, times),
             )
         return cut
+
+    def _has_too_much(self) -> bool:
+        if memory.resident() <= self._most_memory:
+            return False
+        # What was freed may still be here.
+        memory.give_back()
+        return memory.resident() > self._most_memory
 
     def _answer(self, door: Door, now: float) -> Counter[str]:
         if door.seats.coming():

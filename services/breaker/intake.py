@@ -101,7 +101,7 @@ class Intake:
             sender,
             arrived_ns=self.core.now(),
             age_at_arrival_ns=max(0, self.core.wall_ns() - submit.sent_ns),
-            ahead_at_arrival_ns=max(0, submit.sent_ns - self.core.wall_ns()),
+            ahead_at_arrival_ns=self.core.ahead_ns(submit.sent_ns),
             arrived_wall_ns=self.core.wall_ns(),
         )
 

@@ -7,9 +7,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from services.breaker.refusals import KEEP_REFUSED_NS
+from services.breaker.scopes import SECOND_NS
 from services.runtime.sqlite import transaction
 
-SECOND_NS = 1_000_000_000
 DAY_NS = 86_400 * SECOND_NS
 # Events can be asked for again for a week, as long as the executor keeps its feedback; answered requests likewise.
 KEEP_EVENTS_NS = 7 * DAY_NS

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from services.breaker.turns import Turns
 
 # Each may have 256 KiB by its end. Who wants a page after the other needs one; a program of several threads a few.
 MOST_OF_ONE = 8
@@ -20,15 +21,15 @@ class Lookup:
     pieces: Generator[None, None, dict[str, Any]]
 
 
-@dataclass(slots=True)
 class Lookups:
     """What is under way, by the program that has asked."""
 
-    _of: OrderedDict[str, deque[Lookup]] = field(default_factory=OrderedDict)
+    def __init__(self) -> None:
+        self._turns = Turns[Lookup]()
 
     def refusal(self, sender: str) -> str:
         """Why this program may not ask for one more now; empty if it may."""
-        own = len(self._of.get(sender, ()))
+        own = self._turns.waiting(sender)
         if own >= MOST_OF_ONE:
             return f"{own} long answers to this program are under way already: wait for one of them"
         if len(self) >= MOST:
@@ -37,11 +38,11 @@ class Lookups:
 
     def add(self, sender: str, lookup: Lookup) -> None:
         """Begin one."""
-        self._of.setdefault(sender, deque()).append(lookup)
+        self._turns.add(sender, lookup)
 
     def can_go_on(self, has_read: Callable[[Any], bool]) -> bool:
         """Whether `step` would do something now."""
-        return any(has_read(waiting[0].token) for waiting in self._of.values())
+        return any(has_read(lookup.token) for lookup in self._turns.firsts())
 
     def step(
         self, has_read: Callable[[Any], bool], is_over: Callable[[], bool]
@@ -51,18 +52,14 @@ class Lookups:
         Who has not read what he was sent before is passed over, so that no more is put together than he takes.
         """
         while self.can_go_on(has_read) and not is_over():
-            sender, waiting = self._of.popitem(last=False)
-            lookup = waiting[0]
+            sender, lookup = self._turns.turn()
             if not has_read(lookup.token):
-                self._of[sender] = waiting
                 continue
             try:
                 next(lookup.pieces)
             except StopIteration as complete:
-                waiting.popleft()
+                self._turns.done(sender)
                 yield lookup.token, complete.value
-            if waiting:
-                self._of[sender] = waiting
 
     def __len__(self) -> int:
-        return sum(len(waiting) for waiting in self._of.values())
+        return len(self._turns)

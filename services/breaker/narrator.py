@@ -9,13 +9,11 @@ from msgspec import structs
 
 from orderfuse.codec import DecodeError
 from orderfuse.contractname import contract_name
-from orderfuse.messages import Drift
+from orderfuse.messages import DUST, Drift
 from services.breaker.batch import Publication
 
 # Nonsense from a peer can come in thousands: one line in so many seconds, with the count.
 QUIET_SECS = 10.0
-# Below the smallest fraction of a share that IB knows.
-DUST = 1e-6
 
 
 class Narrator:
@@ -23,7 +21,7 @@ class Narrator:
 
     def __init__(self) -> None:
         self._told: dict[str, tuple[str, bool, tuple[str, ...]]] = {}
-        self._drift: dict[int, tuple[Drift, float]] = {}
+        self._drift: dict[int, Drift] = {}
         self._nonsense_since: int = 0
         self._quiet_until = 0.0
 
@@ -52,16 +50,16 @@ class Narrator:
 
     def drift(self, drift: tuple[Drift, ...]) -> None:
         """Tell each new difference between IB's positions and our fills once, and when it has gone."""
-        before, self._drift = self._drift, {each.con_id: (each, each.actual - each.expected) for each in drift}
-        for con_id, (each, difference) in self._drift.items():
+        before, self._drift = self._drift, {each.con_id: each for each in drift}
+        for con_id, each in self._drift.items():
             # Fills move both numbers; the difference is the news.
-            if con_id not in before or abs(before[con_id][1] - difference) >= DUST:
+            if con_id not in before or abs(before[con_id].difference - each.difference) >= DUST:
                 logger.warning(
                     "drift: {}: IB holds {:g}, the fills make {:g}: traded by others, or fills are missing here",
                     *(contract_name(structs.asdict(each)), each.actual, each.expected),
                 )
         for con_id in before.keys() - self._drift.keys():
-            logger.info("drift: {}: there is none any more", contract_name(structs.asdict(before[con_id][0])))
+            logger.info("drift: {}: there is none any more", contract_name(structs.asdict(before[con_id])))
 
     def nonsense(self, link: str, error: DecodeError) -> None:
         """Tell that something unreadable came, at most once in a while."""

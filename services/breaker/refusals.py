@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-SECOND_NS = 1_000_000_000
+from services.breaker.scopes import SECOND_NS
+
 # LIMITS: at most so many a strategy. At some 0.6 kB each that is 3 MB.
 MOST_OF_ONE = 5000
 # Of all together some 30 MB. No program has more than this part of what is left, so that there is always some left for

@@ -136,8 +136,7 @@ class Replacer:
             return True
         lowers = only_lowers(record.order, waiting.order)
         core.scopes.open_for(record.strategy_id)
-        has_room = len(core.out) < core.window and core.executor.is_ready(core.now())
-        if not has_room and (lowers or core.scopes.would_admit(record.strategy_id)):
+        if not core.has_room() and (lowers or core.scopes.would_admit(record.strategy_id)):
             return False
         change = new_change(record, replace.request_id, replace.revision, waiting.order, counts=not lowers)
         # What only takes risk away needs no leave of the circuits.

@@ -6,8 +6,7 @@ as a person who has one. So what has come is read at once, and waits here for it
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from services.breaker.turns import Turns
 
 # A program asks one thing at a time, one of many threads a few. A request has at most 16 KiB: 3 MB of one program.
 MOST_OF_ONE = 200
@@ -15,30 +14,28 @@ MOST_OF_ONE = 200
 MOST = 2000
 
 
-@dataclass(slots=True)
 class Requests:
-    """What waits, by the program that has asked; the one whose turn it is stands first."""
+    """What waits, by the program that has asked."""
 
-    _of: OrderedDict[str, deque[list[bytes]]] = field(default_factory=OrderedDict)
+    def __init__(self) -> None:
+        self._turns = Turns[list[bytes]]()
 
     def refusal(self, sender: str) -> str:
         """Why nothing more of this program may wait now; empty if it may."""
-        own = len(self._of.get(sender, ()))
+        own = self._turns.waiting(sender)
         if own >= MOST_OF_ONE or (own and len(self) >= MOST):
             return f"{own} requests of this program wait already: wait for their answers"
         return ""
 
     def add(self, sender: str, frames: list[bytes]) -> None:
         """Let a request wait."""
-        self._of.setdefault(sender, deque()).append(frames)
+        self._turns.add(sender, frames)
 
     def take(self) -> tuple[str, list[bytes]]:
         """The next request, with who has sent it. There must be one."""
-        sender, waiting = self._of.popitem(last=False)
-        frames = waiting.popleft()
-        if waiting:
-            self._of[sender] = waiting
+        sender, frames = self._turns.turn()
+        self._turns.done(sender)
         return sender, frames
 
     def __len__(self) -> int:
-        return sum(map(len, self._of.values()))
+        return len(self._turns)

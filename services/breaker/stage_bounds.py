@@ -18,11 +18,11 @@ from services.breaker import (
     refusals,
     remembered,
 )
-from services.breaker.bounds import Bound
+from services.breaker.bounds import ALL, Bound
+from services.breaker.scopes import SECOND_NS
 
 STRATEGY = "a strategy"
 PROGRAM = "a program; where its pid is not known, a strategy"
-ALL = "all together"
 SCOPE = "a circuit"
 
 
@@ -97,7 +97,7 @@ def _of_the_disk(settings: BreakerSettings) -> Iterator[Bound]:
     )
     yield Bound(
         "refusals on disk, in a minute after those",
-        60 * refusals.SECOND_NS // refusals.KEPT_EVERY_NS,
+        60 * SECOND_NS // refusals.KEPT_EVERY_NS,
         PROGRAM,
         "more are told and not kept; events say `skipped`",
     )

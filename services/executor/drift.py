@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 
-from orderfuse.messages import Drift
+from orderfuse.messages import DUST, Drift
 from services.gateway.reports import UNNAMED, Traits
 
 # Lists with the same difference: for a contract at rest, and for one that never rests.
@@ -24,8 +24,6 @@ SIGHTINGS = 2
 BUSY_SIGHTINGS = 4
 # A symbol as it is told: no longer than those of IB, so that all that is told stays inside a message.
 MAX_SYMBOL = 20
-# Below the smallest fraction of a share that IB knows.
-DUST = 1e-6
 # Currencies: IB shows virtual positions there, which conversions, fees and interest in any currency move too.
 # Combos are held as their legs, whose fills are reported one by one.
 NOT_COUNTED = frozenset({"CASH", "BAG"})
@@ -169,7 +167,7 @@ class DriftCheck:
         return [
             replace(baseline, base=baseline.base + baseline.told, told=0.0)
             for baseline, each in standing
-            if _same(baseline.told, each.actual - each.expected)
+            if _same(baseline.told, each.difference)
         ]
 
     def accept(self, baselines: Iterable[Baseline]) -> None:

@@ -26,7 +26,7 @@ MAX_ACTION, MAX_TYPE = 8, 12
 # What IB still says of orders that are over.
 ENDED = frozenset({"Filled", "Cancelled", "ApiCancelled"})
 
-# The permanent id; without one, whose it is and its number there.
+# As `ForeignOrder.key` has it.
 _Key = tuple[int, int, int]
 
 
@@ -60,7 +60,7 @@ class ForeignOrders:
 
     def __init__(self, accepted: Iterable[ForeignOrder] = ()) -> None:
         self._seen: dict[_Key, _Seen] = {}
-        self._accepted = {_key(order): _Seen(order) for order in accepted}
+        self._accepted = {order.key: _Seen(order) for order in accepted}
         # The permanent ids of those that were accepted as what they are no more.
         self._outdated: set[int] = set()
         self._listed: set[_Key] = set()
@@ -85,7 +85,7 @@ class ForeignOrders:
         if report.status in ENDED:
             return
         order = foreign_order(report)
-        key = _key(order)
+        key = order.key
         self._listed.add(key)
         if self._is_accepted(key, order):
             return
@@ -131,21 +131,17 @@ class ForeignOrders:
 
     def accepted(self, orders: Iterable[ForeignOrder]) -> list[ForeignOrder]:
         """Those of these that stand just so, and would be told no more if a person accepts them."""
-        standing = [(self._seen[_key(order)].order, order) for order in orders if _key(order) in self._seen]
+        standing = [(self._seen[order.key].order, order) for order in orders if order.key in self._seen]
         return [now for now, order in standing if _terms(now) == _terms(order)]
 
     def accept(self, orders: Iterable[ForeignOrder]) -> None:
         """Tell of these no more, until they have gone or changed."""
         for order in orders:
-            key = _key(order)
+            key = order.key
             self._accepted[key] = _Seen(order)
             self._outdated.discard(order.perm_id)
             self._seen.pop(key, None)
         self._told = None
-
-
-def _key(order: ForeignOrder) -> _Key:
-    return (order.perm_id, 0, 0) if order.perm_id else (0, order.client_id, order.ib_order_id)
 
 
 def _terms(order: ForeignOrder) -> ForeignOrder:

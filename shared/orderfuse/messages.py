@@ -610,6 +610,10 @@ AnyRequest = (
 # -- dispatch: breaker <-> executor -----------------------------------------------------------------------
 
 
+# A position, or a difference of two, is none below this: the smallest fraction of a share that IB knows is larger.
+DUST = 1e-6
+
+
 class Drift(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """IB holds something else of a contract than our fills make, on top of what was there at the start."""
 
@@ -622,6 +626,11 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     expiry: str = ""
     strike: float = 0.0
     right: str = ""
+
+    @property
+    def difference(self) -> float:
+        """How much more IB holds than the fills make; below 0: less."""
+        return self.actual - self.expected
 
 
 class ForeignOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -645,6 +654,11 @@ class ForeignOrder(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     def by_hand(self) -> bool:
         """Whether a person placed it in TWS: IB gives those no client, and no number above 0."""
         return self.client_id == 0 and self.ib_order_id <= 0
+
+    @property
+    def key(self) -> tuple[int, int, int]:
+        """Which order it is, whatever it is like: the permanent id; without one, whose it is and its number there."""
+        return (self.perm_id, 0, 0) if self.perm_id else (0, self.client_id, self.ib_order_id)
 
 
 class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):

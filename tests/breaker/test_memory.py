@@ -6,12 +6,13 @@ import textwrap
 
 import pytest
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from orderfuse.settings import Settings
-from services.breaker import descriptors, doors, heap
+from services.breaker import descriptors, doors, memory
 from tests.breaker.process import ROOT, Deadline, Home
 
-pytestmark = pytest.mark.skipif(not heap.in_use(), reason="only glibc tells how much is in use")
+pytestmark = pytest.mark.skipif(not memory.resident(), reason="only Linux tells how much is in memory")
 
 ENDLESS = """
     import socket, sys, time
@@ -28,7 +29,8 @@ ENDLESS = """
         except OSError:
             time.sleep(0.05)
 """
-MORE = 40_000_000
+MORE = 80_000_000
+OVERSHOOT = 200_000_000
 
 
 @pytest.fixture
@@ -43,13 +45,13 @@ def home():
     [("orders", "PUB"), ("control", "DEALER"), ("dispatch", "DEALER"), ("feedback", "PUSH"), ("events", "SUB")],
 )
 def test_who_sends_frames_without_end_is_cut_off_and_who_finishes_messages_is_not(home, monkeypatch, link, kind):
+    monkeypatch.setattr(doors, "MOST_MEMORY", memory.resident() + MORE)
     context = zmq.Context()
     made = doors.Doors(context, Settings(home=home.path), descriptors.room(1024))
     inboxes = [made.inbox(each) for each in ("orders", "control", "dispatch", "feedback")]
     honest = context.socket(zmq.DEALER)
     honest.connect(f"ipc://{home.path}/links/control")
     monitor = honest.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-    monkeypatch.setattr(doors, "MOST_MEMORY", heap.in_use() + MORE)
     code = textwrap.dedent(ENDLESS)
     rude = subprocess.Popen([sys.executable, "-c", code, f"{home.path}/links/{link}", kind], cwd=ROOT)
     try:
@@ -59,10 +61,10 @@ def test_who_sends_frames_without_end_is_cut_off_and_who_finishes_messages_is_no
             for inbox in inboxes:
                 list(inbox.take(100))
             cut += made.step()["memory_full"] > 0
-            most = max(most, heap.in_use())
+            most = max(most, memory.resident())
             monitor.poll(1)
         assert cut >= 3, "it comes again, and is cut off again"
-        assert most < doors.MOST_MEMORY + 5 * MORE
+        assert most < doors.MOST_MEMORY + OVERSHOOT
         assert not monitor.poll(0), "who says something whole stays"
     finally:
         rude.kill()
@@ -70,3 +72,25 @@ def test_who_sends_frames_without_end_is_cut_off_and_who_finishes_messages_is_no
         honest.disable_monitor()
         made.close()
         context.destroy(linger=0)
+
+
+def test_for_what_is_nobodys_nobody_is_cut_off_for_ever(home, monkeypatch):
+    monkeypatch.setattr(doors, "MOST_MEMORY", memory.resident() // 2)
+    monkeypatch.setattr(doors, "LOOK_SECS", 0.0)
+    context = zmq.Context()
+    made = doors.Doors(context, Settings(home=home.path), descriptors.room(1024))
+    for _ in range(doors.MOST_LOOKS + 1):
+        made.step()
+    listener = context.socket(zmq.SUB)
+    listener.connect(f"ipc://{home.path}/links/events")
+    monitor = listener.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+    deadline = Deadline()
+    while not monitor.poll(1) and not deadline.over():
+        made.step()
+    assert recv_monitor_message(monitor)["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+    assert sum(made.step()["memory_full"] for _ in range(20)) == 0
+    assert not monitor.poll(50)
+    listener.disable_monitor()
+    listener.close(linger=0)
+    made.close()
+    context.destroy(linger=0)
