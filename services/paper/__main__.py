@@ -20,7 +20,7 @@ from orderfuse.settings import Settings, SettingsError, load_settings, variable_
 from services import crash_points
 from services.log import configure_log
 from services.paper.control import SocketInUseError
-from services.paper.faults import Fault
+from services.paper.fault_families import Fault
 from services.paper.gateway import HOST, PaperGateway
 from services.paper.instruments import UnknownContractError
 from services.paper.scenario import ScenarioError, load_scenario

@@ -7,28 +7,37 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from services.paper import unasked
+from services.paper.effects import Pause, Step, order_of
+from services.paper.fault_families import Action
 from services.paper.faults import (
-    Action,
+    CloseOfDay,
     Disconnect,
     FillOrders,
     Liquidity,
+    LoggedOut,
     MarginValues,
     Midnight,
     MovePrice,
+    NextId,
     Notice,
     ReadOnly,
+    ReduceOrders,
     Restart,
+    ServerVersion,
     TradeByHand,
     fields_of,
     kind_of,
     text_for,
 )
-from services.paper.orders import CONTRACT_FIELDS, Order, Ticket
+from services.paper.orders import CONTRACT_FIELDS, Order, Status, Ticket
+from services.paper.wire import clean_text
 
 if TYPE_CHECKING:
     from services.paper.gateway import PaperGateway
 
 PORT_RESET = 1300
+CONNECTIVITY = {1100: True, 1101: False, 1102: False}  # whether IB is away
 _MARGIN_NAMES = {
     "excess_liquidity": "ExcessLiquidity",
     "available_funds": "AvailableFunds",
@@ -51,6 +60,7 @@ def is_ready(gateway: PaperGateway, action: Action) -> bool:
 
 def _notice(gateway: PaperGateway, action: Notice, _now: float) -> None:
     text = text_for(action.code, action.text)
+    gateway.faults.away = CONNECTIVITY.get(action.code, gateway.faults.away)
     gateway.desk.tell_all("error", action.client_id, id=-1, code=action.code, text=text)
     if action.code == PORT_RESET:
         gateway.cut_clients("fin", action.client_id)
@@ -69,6 +79,26 @@ def _restart(gateway: PaperGateway, action: Restart, _now: float) -> None:
 def _midnight(gateway: PaperGateway, action: Midnight, now: float) -> None:
     gateway.desk.perform(gateway.exchange.end_day(now, day_orders=action.day_orders))
     gateway.rewrite_state()
+
+
+def _close(gateway: PaperGateway, action: CloseOfDay, now: float) -> None:
+    gateway.desk.perform(unasked.close_day(gateway.exchange, now, clean_text(action.reason)))
+
+
+def _next_id(gateway: PaperGateway, action: NextId, _now: float) -> None:
+    gateway.exchange.book.set_next_id(action.order_id, action.client_id)
+    gateway.rewrite_state()
+
+
+def _logged_out(gateway: PaperGateway, action: LoggedOut, _now: float) -> None:
+    if action.active:
+        gateway.desk.log_out(action.for_ms / 1000)
+    else:
+        gateway.desk.log_in()
+
+
+def _server_version(gateway: PaperGateway, action: ServerVersion, _now: float) -> None:
+    gateway.desk.highest_version = action.version
 
 
 def _read_only(gateway: PaperGateway, action: ReadOnly, _now: float) -> None:
@@ -130,19 +160,44 @@ def _fill(gateway: PaperGateway, action: FillOrders, now: float) -> None:
         shares = min(order.remaining, action.shares or order.remaining)
         market = gateway.exchange.market(order.instrument)
         price = action.price if action.price is not None else order.limit_price or market.far_side(order)
+        if not order.live:
+            # One that was filled before has ended it.
+            continue
         if shares == order.remaining:
             market.forget(order)
-        gateway.desk.perform(gateway.exchange.fill(order, shares, price, now))
+        script: list[Step] = list(gateway.exchange.fill(order, shares, price, now))
+        gateway.desk.perform(_siblings_first(script, order, action) if action.siblings_first else script)
 
 
-def _matching(gateway: PaperGateway, action: FillOrders) -> Iterable[Order]:
-    for order in gateway.exchange.open_orders():
-        if (
-            order.ticket.order_ref.startswith(action.order_ref)
-            and action.symbol in ("", order.instrument.symbol)
-            and not (action.away and order.ticket.client_id in gateway.desk.sessions)
-        ):
-            yield order
+def _siblings_first(script: list[Step], order: Order, action: FillOrders) -> list[Step]:
+    """Tell what a fill did to other orders before the fill."""
+    family = [order, *(order.children or ())]
+    own = [step for step in script if order_of(step) in family]
+    others = [step for step in script if order_of(step) not in family]
+    return [*others, Pause(action.wait_ms / 1000), *own]
+
+
+def _reduce(gateway: PaperGateway, action: ReduceOrders, now: float) -> None:
+    for order in list(_matching(gateway, action)):
+        if order.live and max(action.quantity, order.filled) < order.ticket.quantity:
+            quantity = max(action.quantity, order.filled)
+            gateway.desk.perform(unasked.reduce(gateway.exchange, order, quantity, Status(action.ends), now))
+
+
+def _matching(gateway: PaperGateway, action: FillOrders | ReduceOrders) -> Iterable[Order]:
+    orders = [
+        order
+        for order in gateway.exchange.open_orders()
+        if order.ticket.order_ref.startswith(action.order_ref) and action.symbol in ("", order.instrument.symbol)
+    ]
+    if not isinstance(action, FillOrders):
+        return orders
+    if action.away:
+        orders = [order for order in orders if order.ticket.client_id not in gateway.desk.sessions]
+    if action.twin == "older":
+        orders.reverse()
+    # Of those with one order id the last one stays.
+    return orders if action.twin == "both" else {order.key: order for order in orders}.values()
 
 
 _ACTIONS: dict[type[Action], Callable[[PaperGateway, Any, float], None]] = {
@@ -150,9 +205,14 @@ _ACTIONS: dict[type[Action], Callable[[PaperGateway, Any, float], None]] = {
     Disconnect: _disconnect,
     Restart: _restart,
     Midnight: _midnight,
+    CloseOfDay: _close,
+    NextId: _next_id,
+    LoggedOut: _logged_out,
+    ServerVersion: _server_version,
     ReadOnly: _read_only,
     MarginValues: _margin,
     FillOrders: _fill,
+    ReduceOrders: _reduce,
     TradeByHand: _trade_by_hand,
     MovePrice: _price,
     Liquidity: _liquidity,

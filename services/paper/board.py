@@ -8,18 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from services.paper.fault_families import Action, Fault, MessageFault, OrderFault, RequestFault
 from services.paper.faults import (
-    Action,
     CutConnection,
-    Fault,
     InactiveOrders,
-    MessageFault,
-    OrderFault,
     RefuseConnections,
     RejectOrders,
-    RequestFault,
     SwallowOrders,
+    TwinOrders,
     UnansweredRequests,
+    VanishOrders,
     fields_of,
     kind_of,
 )
@@ -38,6 +36,7 @@ class _Armed:
     left: int
     from_secs: float
     from_orders: int
+    until_secs: float | None = None  # once it has struck, of one that strikes for a time and not for a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +63,8 @@ class FaultBoard:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.struck: Counter[str] = Counter()
         self.orders = 0
+        # Whether IB is away, as far as the notices 1100, 1101 and 1102 have told.
+        self.away = False
         self._clock = clock
         self._armed: dict[type[Fault], list[_Armed]] = {
             family: [] for family in (OrderFault, MessageFault, RequestFault, Action)
@@ -106,10 +107,18 @@ class FaultBoard:
 
     def for_order(self, occasion: Occasion) -> list[OrderFault]:
         """Return the faults that strike what a client does to an order, and use each of them once."""
-        return self._strike(OrderFault, lambda fault: _fits_order(fault, occasion), _role)
+        return self._strike(
+            OrderFault,
+            lambda fault: (
+                _fits_order(fault, occasion) and (self.away or not (isinstance(fault, TwinOrders) and fault.away))
+            ),
+            _role,
+        )
 
-    def for_message(self, message: str, client_id: int | None, order_ref: str) -> list[MessageFault]:
-        """Return the faults that strike a message that is about to leave."""
+    def for_message(
+        self, message: str, client_id: int | None, order_ref: str, *, listed: bool = False
+    ) -> list[MessageFault]:
+        """Return the faults that strike a message that is about to leave, `listed` if somebody asked for it."""
         if not self._armed[MessageFault]:
             return []
         return self._strike(
@@ -118,6 +127,7 @@ class FaultBoard:
                 fault.message == message
                 and fault.client_id in (None, client_id)
                 and order_ref.startswith(fault.order_ref)
+                and fault.where in ("anywhere", "list" if listed else "unasked")
             ),
         )
 
@@ -159,10 +169,16 @@ class FaultBoard:
             fault: _F = armed.fault  # type: ignore[assignment]
             if now < armed.from_secs or self.orders < armed.from_orders:
                 continue
+            if armed.until_secs is not None and now >= armed.until_secs:
+                queue.remove(armed)
+                continue
             if role(fault) in struck or not fits(fault):
                 continue
             struck[role(fault)] = fault
             self.struck[kind_of(fault)] += 1
+            if isinstance(fault, MessageFault) and fault.for_secs:
+                armed.until_secs = armed.until_secs or now + fault.for_secs
+                continue
             armed.left -= 1
             if armed.left <= 0:
                 queue.remove(armed)
@@ -173,6 +189,8 @@ def _role(fault: OrderFault) -> object:
     """Return what a fault is to an order: one decides whether it is booked, others change what is told."""
     match fault:
         case RejectOrders() | InactiveOrders() | SwallowOrders() | CutConnection(at="before"):
+            return "decides"
+        case VanishOrders(on="cancel"):
             return "decides"
         case _:
             return type(fault)

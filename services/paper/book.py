@@ -12,6 +12,8 @@ from services.paper.orders import Order, Refusal, Status, Ticket
 MAX_DONE_ORDERS = 100_000
 
 Key = tuple[int, int]  # client id, order id
+# Stands for the clients that have not used an id yet.
+_NEW_CLIENTS = -1
 
 
 class Book:
@@ -23,10 +25,12 @@ class Book:
 
     def __init__(self, now: float) -> None:
         self.order_count = 0
-        self.live: dict[Key, Order] = {}
+        self.live: dict[int, Order] = {}  # by permanent id
         # Orders that changed since somebody last took them away to save them; None while nobody saves.
-        self.changed: dict[Key, Order] | None = None
+        self.changed: dict[int, Order] | None = None
         self._orders: dict[Key, Order] = {}
+        # Younger orders with an order id that an older one has.
+        self._twins: dict[Key, list[Order]] = {}
         self._done: deque[Order] = deque()
         self._highest_id: dict[int, int] = {}
         self._oca_groups: dict[str, list[Order]] = {}
@@ -38,12 +42,12 @@ class Book:
 
     def next_order_id(self, client_id: int) -> int:
         """Return one above the highest order id that the client has used."""
-        return self._highest_id.get(client_id, 0) + 1
+        return self._highest_id.get(client_id, self._highest_id.get(_NEW_CLIENTS, 0)) + 1
 
     def use_id(self, ticket: Ticket) -> None:
         """Note that an order id is used up, whatever becomes of the order."""
         client_id = ticket.client_id
-        self._highest_id[client_id] = max(self._highest_id.get(client_id, 0), ticket.order_id)
+        self._highest_id[client_id] = max(self.next_order_id(client_id) - 1, ticket.order_id)
 
     def refuse_id(self, ticket: Ticket, old: Order | None) -> Refusal | None:
         """Return why an order id cannot be used, None if it can."""
@@ -63,12 +67,20 @@ class Book:
         changes the live one.
         """
         for client_id, highest in self._highest_id.items():
-            lowered = max(0, highest - count)
-            self._highest_id[client_id] = lowered
-            for order_id in range(lowered + 1, highest + 1):
-                order = self._orders.get((client_id, order_id))
-                if order is not None and not order.live:
-                    del self._orders[order.key]
+            self._set_highest(client_id, max(0, highest - count))
+
+    def set_next_id(self, order_id: int, client_id: int | None = None) -> None:
+        """Let the next order id of one client, or of all, be this one; if it is lower, as if rolled back."""
+        for client in [_NEW_CLIENTS, *self._highest_id] if client_id is None else [client_id]:
+            self._set_highest(client, order_id - 1)
+
+    def _set_highest(self, client_id: int, highest: int) -> None:
+        if highest < self._highest_id.get(client_id, 0):
+            for key, order in list(self._orders.items()):
+                if key[0] == client_id and key[1] > highest:
+                    for done in [each for each in (order, *self._twins.get(key, ())) if not each.live]:
+                        self._let_go(done)
+        self._highest_id[client_id] = highest
 
     def highest_ids(self) -> dict[int, int]:
         """Return the highest order id of each client."""
@@ -85,8 +97,11 @@ class Book:
         return [*self.live.values(), *self._done]
 
     def find(self, client_id: int, order_id: int) -> Order | None:
-        """Return an order by the ids that the client knows."""
-        return self._orders.get((client_id, order_id))
+        """Return an order by the ids that the client knows: of several, the oldest that is live."""
+        order = self._orders.get((client_id, order_id))
+        if order is None or order.live or order.key not in self._twins:
+            return order
+        return next((twin for twin in self._twins[order.key] if twin.live), order)
 
     def parent_of(self, order: Order) -> Order | None:
         """Return the order whose child this one is, None for none."""
@@ -106,28 +121,34 @@ class Book:
 
     def rivals(self, order: Order) -> Iterator[Order]:
         """Yield the orders that end when this one is filled: its group's, and its siblings in a bracket."""
-        yield from self._oca_groups.get(order.ticket.oca_group, ())
+        yield from self.group_of(order)
         parent = self.parent_of(order)
         if parent is not None:
             yield from parent.children or ()
 
+    def group_of(self, order: Order) -> list[Order]:
+        """Return the orders of its OCA group, itself among them."""
+        return list(self._oca_groups.get(order.ticket.oca_group, ()))
+
     # ------------------------------------------------------------ orders come, change and go
 
-    def create(self, ticket: Ticket, instrument: Instrument) -> Order:
-        """Return a new order with a permanent id."""
+    def create(self, ticket: Ticket, instrument: Instrument, *, twin: bool = False) -> Order:
+        """Return a new order with a permanent id; a `twin` shares its order id with an older one."""
         self.order_count += 1
         order = Order(
             ticket=ticket,
             instrument=instrument,
             perm_id=self._perm_base + self.order_count,
             sequence=self.order_count,
+            twin=twin,
         )
-        self._orders[order.key] = order
+        self._register(order)
         return order
 
     def add_live(self, order: Order) -> None:
         """Take an order that can be filled from now on."""
-        self._orders[order.key] = self.live[order.key] = order
+        self._register(order)
+        self.live[order.perm_id] = order
         self._working[order.instrument.con_id, order.sign] += 1
         if order.ticket.oca_group:
             self._oca_groups.setdefault(order.ticket.oca_group, []).append(order)
@@ -147,31 +168,45 @@ class Book:
     def touch(self, order: Order) -> None:
         """Note that an order has changed."""
         if self.changed is not None:
-            self.changed[order.key] = order
+            self.changed[order.perm_id] = order
 
     def finish(self, order: Order, status: Status, now: float, text: str) -> None:
         """End an order."""
         order.status = status
         order.done_at = now
         order.done_text = text
-        if self.live.pop(order.key, None) is not None:
-            self._working[order.instrument.con_id, order.sign] -= 1
+        self._end(order)
         group = self._oca_groups.get(order.ticket.oca_group)
         if group is not None and not any(member.live for member in group):
             del self._oca_groups[order.ticket.oca_group]
         self._keep_done(order)
         self.touch(order)
 
+    def vanish(self, order: Order) -> None:
+        """Let a live order be gone, as if it had never been; its id stays used."""
+        order.status = Status.CANCELLED
+        order.vanished = True
+        self._end(order)
+        self._leave_group(order)
+        self._let_go(order)
+        self.touch(order)
+
+    def _end(self, order: Order) -> None:
+        order.shown, order.why_held = None, ""
+        if self.live.pop(order.perm_id, None) is not None:
+            self._working[order.instrument.con_id, order.sign] -= 1
+
     def revive(self, order: Order) -> None:
         """Let an order that had ended be filled after all."""
         self._done.remove(order)
         order.status = Status.SUBMITTED
+        order.cancelling = False
         self.add_live(order)
 
     def restore(self, order: Order) -> None:
         """Take over an order from before a restart, in the order of their sequence."""
         self.order_count = max(self.order_count, order.sequence)
-        self._orders[order.key] = order
+        self._register(order)
         if order.live:
             self.add_live(order)
         else:
@@ -180,16 +215,33 @@ class Book:
     def forget_done(self) -> None:
         """Forget what has ended, as IB does at midnight; the ids stay used."""
         for order in self._done:
-            if self._orders.get(order.key) is order:
-                del self._orders[order.key]
+            self._let_go(order)
         self._done.clear()
 
     def _keep_done(self, order: Order) -> None:
         self._done.append(order)
         while len(self._done) > MAX_DONE_ORDERS:
-            oldest = self._done.popleft()
-            if self._orders.get(oldest.key) is oldest:
-                del self._orders[oldest.key]
+            self._let_go(self._done.popleft())
+
+    def _register(self, order: Order) -> None:
+        """Let an order be found by its order id."""
+        older = self._orders.get(order.key)
+        if not order.twin or older is None or older is order:
+            self._orders[order.key] = order
+        elif order not in self._twins.setdefault(order.key, []):
+            self._twins[order.key].append(order)
+
+    def _let_go(self, order: Order) -> None:
+        """Let an order no longer be found by its order id; the next one that has it takes its place."""
+        twins = self._twins.get(order.key, [])
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
+            if twins:
+                self._orders[order.key] = twins.pop(0)
+        elif order in twins:
+            twins.remove(order)
+        if not twins:
+            self._twins.pop(order.key, None)
 
     def _leave_group(self, order: Order) -> None:
         group = self._oca_groups.get(order.ticket.oca_group)

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from loguru import logger
 
 from services.paper.board import FaultBoard, TooManyFaultsError
-from services.paper.faults import Fault, FaultError, describe_kinds, fields_of, kind_of, make_fault, shown
+from services.paper.fault_families import Fault, FaultError
+from services.paper.faults import describe_kinds, fields_of, kind_of, make_fault, shown
 from services.paper.instruments import UnknownContractError
 from services.paper.record import WireRecord
 

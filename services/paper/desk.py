@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from services.crash_points import reach
@@ -11,14 +12,14 @@ from services.paper import render, strikes
 from services.paper.accounts import AccountDesk
 from services.paper.board import FaultBoard
 from services.paper.clock import local_midnight, parse_time
-from services.paper.effects import Cut, Pause, Step, client_of, order_ref_of, status_told
+from services.paper.effects import Cut, Later, Pause, Step, client_of, order_ref_of, status_told
 from services.paper.exchange import Exchange
 from services.paper.fault_texts import TEXTS
 from services.paper.faults import DuplicateMessages, LateMessages, OmitMessages
 from services.paper.orders import Execution, read_int, read_ticket
 from services.paper.prices import PriceDesk
 from services.paper.sessions import Session, tell
-from services.paper.wire import Fields
+from services.paper.wire import SERVER_VERSION_SKIPPED, Fields, negotiate
 
 # What a real gateway says of its farms right after a client has connected.
 FARM_CODES = (2104, 2106, 2158)
@@ -33,6 +34,8 @@ _NOT_READ_ONLY = {
     "reqAutoOpenOrders": "",
     "reqCompletedOrders": "",
 }
+# What a gateway answers to which nobody has logged in.
+_NEEDS_NO_LOGIN = frozenset({"reqCurrentTime", "setServerLogLevel"})
 # IB's own limit of API clients; here those still in their handshake count too.
 MAX_CONNECTIONS = 32
 _AT_ONCE = (0.0,)
@@ -68,8 +71,11 @@ class PaperDesk:
         self.sessions: dict[int, Session] = {}
         self.account_changed = False
         self.read_only = False
+        self.logged_out = False
+        self.highest_version = 0  # that is told to clients; 0: the highest that is spoken here
         self.before_write = before_write
         self.after_order: Callable[[], None] = lambda: None
+        self._log_outs = 0
         self._clock = clock
         self._ack_delay_secs = ack_delay_secs
         self._call_later = call_later
@@ -104,7 +110,36 @@ class PaperDesk:
         self._unless_unanswered(session, "startApi", self._welcome)
         return True
 
+    def version_for(self, offered: str) -> int:
+        """Return the server version for a client that offered, for example, ``v157..176``."""
+        version = negotiate(offered)
+        if self.highest_version and self.highest_version != SERVER_VERSION_SKIPPED:
+            version = min(version, self.highest_version)
+        return version
+
+    def log_out(self, for_secs: float) -> None:
+        """Be a gateway to which nobody has logged in, for a while or (0) until `log_in`."""
+        self.logged_out = True
+        self._log_outs += 1
+        if for_secs:
+            self._call_later(for_secs, partial(self._end_log_out, self._log_outs))
+
+    def _end_log_out(self, number: int) -> None:
+        if number == self._log_outs:
+            self.log_in()
+
+    def log_in(self) -> None:
+        """Greet whoever has waited for somebody to log in."""
+        if self.logged_out:
+            self.logged_out = False
+            for session in self.sessions.values():
+                self._welcome(session)
+            self.flush()
+
     def _welcome(self, session: Session) -> None:
+        if self.logged_out:
+            session.say("managedAccounts", accounts="")
+            return
         session.say("managedAccounts", accounts=self.exchange.account_id)
         session.say("nextValidId", orderId=self.exchange.next_order_id(_client(session)))
         for code in FARM_CODES:
@@ -138,6 +173,10 @@ class PaperDesk:
 
     def handle(self, session: Session, message: str, fields: Fields) -> None:
         """Answer a request."""
+        if self.logged_out and message not in _NEEDS_NO_LOGIN:
+            if message == "reqManagedAccts":
+                session.say("managedAccounts", accounts="")
+            return
         if self.read_only and message in _NOT_READ_ONLY:
             name = _NOT_READ_ONLY[message]
             session.say("error", id=read_int(fields, name) if name else -1, code=321, text=READ_ONLY)
@@ -161,10 +200,14 @@ class PaperDesk:
 
     def perform(self, script: Iterable[Step]) -> None:
         """Tell what happened to those it concerns, as far as they are connected."""
-        delay_secs = self._ack_delay_secs
+        self._perform(script, self._ack_delay_secs)
+
+    def _perform(self, script: Iterable[Step], delay_secs: float) -> None:
         for step in script:
             if isinstance(step, Pause):
                 delay_secs += step.secs
+            elif isinstance(step, Later):
+                self._call_later(delay_secs, partial(self._perform_later, step))
             elif isinstance(step, Cut):
                 self._cut(step, delay_secs)
             else:
@@ -173,6 +216,10 @@ class PaperDesk:
                 session = self.sessions.get(client_of(step))
                 if session is not None:
                     session.tell(message, values, order_ref=order_ref_of(step), delay_secs=delay_secs)
+
+    def _perform_later(self, later: Later) -> None:
+        self._perform(later.do(self._clock()), 0.0)
+        self.flush()
 
     def _cut(self, cut: Cut, delay_secs: float) -> None:
         session = self.sessions.get(cut.client_id)
@@ -183,10 +230,10 @@ class PaperDesk:
         else:
             session.cut(cut.how)
 
-    def copies(self, session: Session, message: str, order_ref: str) -> Sequence[float]:
+    def copies(self, session: Session, message: str, order_ref: str, *, listed: bool) -> Sequence[float]:
         """Return after how many seconds each copy of a message leaves."""
         number, delay_secs = 1, 0.0
-        struck = self.faults.for_message(message, session.client_id, order_ref)
+        struck = self.faults.for_message(message, session.client_id, order_ref, listed=listed)
         if not struck:
             return _AT_ONCE
         for fault in struck:
@@ -258,8 +305,9 @@ class PaperDesk:
 
     def _tell_open_orders(self, session: Session, client_id: int | None) -> None:
         for order in self.exchange.open_orders(client_id):
-            tell(session, render.open_order(order, order.status, self.exchange.account_id))
-            tell(session, render.order_status(status_told(order, order.status)))
+            if not order.unknown:
+                tell(session, render.open_order(order, order.told_status, self.exchange.account_id))
+                tell(session, render.order_status(status_told(order, order.told_status)), order.ticket.order_ref)
         session.say("openOrderEnd")
 
     def _completed_orders(self, session: Session, _fields: Fields) -> None:
@@ -274,7 +322,7 @@ class PaperDesk:
         for execution in self.exchange.executions:
             if execution.at >= since and self._matches(execution, fields, client_id):
                 tell(session, render.execution_details(execution, self.exchange.account_id, request_id))
-                tell(session, render.commission_report(execution))
+                tell(session, render.commission_report(execution), execution.order.ticket.order_ref)
         session.say("execDetailsEnd", reqId=request_id)
 
     def _ids(self, session: Session, _fields: Fields) -> None:

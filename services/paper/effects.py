@@ -1,7 +1,8 @@
-"""What the book says happened, in the order in which a real gateway tells it. Data only."""
+"""What the book says happened, in the order in which a real gateway tells it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from services.paper.orders import Execution, Order, Status
@@ -72,6 +73,13 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True)
+class Later:
+    """What the book does only when the script has come here; `do` takes wall-clock seconds and returns what is told."""
+
+    do: Callable[[float], Sequence[Step]]
+
+
+@dataclass(frozen=True, slots=True)
 class Cut:
     """A client's connection breaks here; `how` as in the faults."""
 
@@ -80,12 +88,24 @@ class Cut:
 
 
 Effect = OpenOrderTold | StatusTold | ExecutionTold | CommissionTold | ErrorTold | PreviewTold
-Step = Effect | Pause | Cut
+Step = Effect | Pause | Later | Cut
 
 
 def status_told(order: Order, status: Status) -> StatusTold:
     """Return an orderStatus with the numbers of this moment: the order may be filled further before it is sent."""
-    return StatusTold(order, status, order.filled, order.remaining, order.average_price, order.last_price)
+    numbers = order.filled, order.remaining, order.average_price, order.last_price
+    return StatusTold(order, status, *numbers, why_held=order.why_held)
+
+
+def order_of(step: Step) -> Order | None:
+    """Return the order that a step is about, None for an error, which names its number only."""
+    match step:
+        case ExecutionTold() | CommissionTold():
+            return step.execution.order
+        case OpenOrderTold() | StatusTold() | PreviewTold():
+            return step.order
+        case _:
+            return None
 
 
 def client_of(effect: Effect) -> int:

@@ -11,9 +11,10 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from services.paper import groups
 from services.paper.account import Account, Totals, commission_usd
 from services.paper.book import Book
 from services.paper.effects import (
@@ -45,6 +46,15 @@ TICK_SECS = 0.25
 MAX_CATCH_UP_STEPS = 1000
 MAX_EXECUTIONS = 100_000
 CANCELED = "Order Canceled - reason:"
+PENDING_CANCEL = "PendingCancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How an order that is held back is told: its status, and IB's list of reasons, such as ``child,locate``."""
+
+    status: Status
+    why: str
 
 
 class Exchange:
@@ -125,13 +135,23 @@ class Exchange:
 
     # ------------------------------------------------------------ placing
 
-    def place(self, ticket: Ticket, now: float, *, slice_size: float | None = None) -> list[Effect]:
+    def place(
+        self,
+        ticket: Ticket,
+        now: float,
+        *,
+        slice_size: float | None = None,
+        twin: bool = False,
+        held: Held | None = None,
+    ) -> list[Effect]:
         """Take a placeOrder: a new order, a change of a live one, or a preview.
 
         Args:
             ticket: What the client asks for.
             now: Wall-clock seconds.
             slice_size: Fill a new order in pieces of at most this size, one at each price step.
+            twin: Book a change as a second order, and leave the first as it is.
+            held: Hold a new order back.
         """
         old = self.find(ticket.client_id, ticket.order_id)
         refusal = self.book.refuse_id(ticket, old)
@@ -149,9 +169,13 @@ class Exchange:
             return [_error(ticket, refusal)]
         if ticket.what_if:
             return [self._preview(ticket, instrument)]
+        if old is not None and twin and not old.held:
+            order = self.book.create(ticket, instrument, twin=True)
+            self.book.add_live(order)
+            return self.activate(order, now)
         if old is not None:
             return self._change(old, ticket, now)
-        return self._book_if_it_may(ticket, instrument, now, slice_size)
+        return self._book_if_it_may(ticket, instrument, now, slice_size, held)
 
     def place_by_hand(self, ticket: Ticket, now: float) -> list[Effect]:
         """Take an order that a person enters in TWS; no client counts its number.
@@ -163,15 +187,20 @@ class Exchange:
         refusal = refuse_order(ticket, instrument, self.account_id, now)
         if refusal is not None:
             return self._book_refused(ticket, instrument, refusal, now)
-        return self._book_if_it_may(ticket, instrument, now, None)
+        return self._book_if_it_may(ticket, instrument, now)
 
     def _book_if_it_may(
-        self, ticket: Ticket, instrument: Instrument, now: float, slice_size: float | None
+        self,
+        ticket: Ticket,
+        instrument: Instrument,
+        now: float,
+        slice_size: float | None = None,
+        held: Held | None = None,
     ) -> list[Effect]:
         refusal = self._refuse_margin(ticket, instrument) or self._refuse_number(ticket, instrument)
         if refusal is not None:
             return self._book_refused(ticket, instrument, refusal, now)
-        return self._book(ticket, instrument, now, slice_size)
+        return self._book(ticket, instrument, now, slice_size, held)
 
     def refuse(self, ticket: Ticket, refusal: Refusal, now: float) -> list[Effect]:
         """Refuse an order whatever it says, as a broker does; its id counts as used."""
@@ -200,7 +229,9 @@ class Exchange:
         working = self.book.working(instrument, side)
         return too_many_working(self._max_working) if working >= self._max_working else None
 
-    def _book(self, ticket: Ticket, instrument: Instrument, now: float, slice_size: float | None) -> list[Effect]:
+    def _book(
+        self, ticket: Ticket, instrument: Instrument, now: float, slice_size: float | None, held: Held | None
+    ) -> list[Effect]:
         parent: Order | None = None
         if ticket.parent_id:
             parent = self.find(ticket.client_id, ticket.parent_id)
@@ -217,7 +248,7 @@ class Exchange:
         for member in [order] if parent is None else [parent, *(parent.children or ())]:
             if member is order or (member.held and member.live):
                 member.held = False
-                effects += self.activate(member, now)
+                effects += self._hold(member, held) if held and member is order else self.activate(member, now)
         return effects
 
     def _book_refused(self, ticket: Ticket, instrument: Instrument, refusal: Refusal, now: float) -> list[Effect]:
@@ -257,6 +288,7 @@ class Exchange:
     def activate(self, order: Order, now: float) -> list[Effect]:
         """Put a transmitted order to work: fill it, or let it rest."""
         ticket = order.ticket
+        order.shown, order.why_held = None, ""
         if order.expires_at is None:
             order.expires_at = expires_at(ticket, now)
         if order.expires_at is not None:
@@ -270,7 +302,7 @@ class Exchange:
             return self._told(order, Status.PRE_SUBMITTED)
         if kind.limited and not market.marketable(order):
             if ticket.tif in IMMEDIATE:
-                return self._told(order, Status.PRE_SUBMITTED) + self._cancel(order, now)
+                return self._told(order, Status.PRE_SUBMITTED) + self.end(order, now)
             market.wait_for_limit(order)
             return self._told(order, Status.SUBMITTED)
         told = [] if order.triggered else self._told(order, Status.PRE_SUBMITTED)
@@ -285,13 +317,13 @@ class Exchange:
         shares = market.shares_for(order)
         tif = order.ticket.tif
         if tif == "FOK" and shares < order.remaining:
-            return self._cancel(order, now)
+            return self.end(order, now)
         effects: list[Effect] = []
         if shares > 0:
             market.available -= shares
             effects += self.fill(order, shares, price, now)
         if order.live and tif in IMMEDIATE:
-            effects += self._cancel(order, now)
+            effects += self.end(order, now)
         elif order.live:
             market.hungry.append(order)
             if order.status is not Status.SUBMITTED:
@@ -301,7 +333,11 @@ class Exchange:
     def _told(self, order: Order, status: Status) -> list[Effect]:
         order.status = status
         self.book.touch(order)
-        return [OpenOrderTold(order, status), status_told(order, status)]
+        return [OpenOrderTold(order, order.told_status), status_told(order, order.told_status)]
+
+    def _hold(self, order: Order, held: Held) -> list[Effect]:
+        order.shown, order.why_held = held.status, held.why
+        return self._told(order, Status.PRE_SUBMITTED)
 
     def fill(self, order: Order, shares: float, price: float, now: float) -> list[Effect]:
         """Fill some or all of a live order.
@@ -313,6 +349,8 @@ class Exchange:
             now: Wall-clock seconds.
         """
         instrument = order.instrument
+        was_held = order.shown is not None
+        order.shown, order.why_held = None, ""
         commission = commission_usd(instrument, shares, price)
         realized = self.account.apply(instrument, order.sign * shares, price, commission)
         order.filled += shares
@@ -345,15 +383,19 @@ class Exchange:
             OpenOrderTold(order, status, with_commission=True),
             CommissionTold(execution),
         ]
+        effects += groups.after_fill(self, order, shares, now)
         if status is Status.FILLED:
-            effects += self._after_fill(order, now)
+            effects += self.after_end(order, now)
+        elif was_held:
+            effects += self.activate(order, now)
         return effects
 
-    def _after_fill(self, order: Order, now: float) -> list[Effect]:
+    def after_end(self, order: Order, now: float) -> list[Effect]:
+        """Return what follows from a complete fill: rivals end, children begin to work."""
         effects: list[Effect] = []
         for rival in list(self.book.rivals(order)):
             if rival.live:
-                effects += self._cancel(rival, now)
+                effects += self.end(rival, now)
         for child in order.children or ():
             if child.live and not child.held:
                 effects += self.activate(child, now)
@@ -390,34 +432,46 @@ class Exchange:
     def cancel(self, client_id: int, order_id: int, now: float) -> list[Effect]:
         """Take a cancelOrder."""
         order = self.find(client_id, order_id)
-        if order is None:
+        if order is None or order.unknown:
             text = f"OrderId {order_id} that needs to be cancelled is not found."
             return [ErrorTold(client_id, order_id, 10147, text)]
-        if not order.live:
-            text = f"OrderId {order_id} that needs to be cancelled can not be cancelled, state: {order.status}."
-            return [ErrorTold(client_id, order_id, 10148, text)]
-        return self._cancel(order, now)
+        if not order.live or order.cancelling:
+            return [cannot_be_cancelled(order)]
+        return self.end(order, now)
 
     def cancel_all(self, now: float) -> list[Effect]:
         """Take a reqGlobalCancel: the live orders of all clients end."""
         effects: list[Effect] = []
         for order in list(self.book.live.values()):
-            if order.live:
-                effects += self._cancel(order, now)
+            if order.live and not order.unknown:
+                effects += self.end(order, now)
         return effects
 
-    def _cancel(self, order: Order, now: float) -> list[Effect]:
+    def end(self, order: Order, now: float, *, reason: str = "", by: str = "Cancelled by Trader") -> list[Effect]:
+        """Cancel a live order, and its children with it.
+
+        Args:
+            order: A live order of this book.
+            now: Wall-clock seconds.
+            reason: What 202 gives as the reason.
+            by: What completed orders say of it.
+        """
         self.market(order.instrument).forget(order)
-        self.book.finish(order, Status.CANCELLED, now, "Cancelled by Trader")
+        self.book.finish(order, Status.CANCELLED, now, by)
         client_id, order_id = order.key
         effects: list[Effect] = [
             status_told(order, Status.CANCELLED),
-            ErrorTold(client_id, order_id, 202, CANCELED),
+            ErrorTold(client_id, order_id, 202, CANCELED + reason),
         ]
         for child in order.children or ():
             if child.live:
-                effects += self._cancel(child, now)
+                effects += self.end(child, now, reason=reason, by=by)
         return effects
+
+    def resize(self, order: Order, quantity: float) -> list[Effect]:
+        """Give a live order another quantity, as IB does by itself; it stays where it waits."""
+        order.ticket = replace(order.ticket, quantity=quantity)
+        return self._told(order, order.status)
 
     def end_day(self, now: float, *, day_orders: bool) -> list[Effect]:
         """Forget executions and completed orders, as IB does at midnight.
@@ -429,7 +483,7 @@ class Exchange:
         effects: list[Effect] = []
         for order in list(self.book.live.values()):
             if day_orders and order.live and order.ticket.tif == "DAY":
-                effects += self._cancel(order, now)
+                effects += self.end(order, now)
         self.book.forget_done()
         self.executions.clear()
         return effects
@@ -448,7 +502,7 @@ class Exchange:
             expiry, _, order = heapq.heappop(self._expiring)
             # A changed order has an entry with its new time as well.
             if order.live and order.expires_at == expiry:
-                effects += self._cancel(order, now)
+                effects += self.end(order, now)
         return effects
 
     def step(self, now: float) -> list[Effect]:
@@ -508,6 +562,14 @@ class Exchange:
             UnknownContractError: There is none.
         """
         return self.catalogue.resolve(contract)
+
+
+def cannot_be_cancelled(order: Order) -> ErrorTold:
+    """Return the answer to a cancel of an order that has ended, or whose cancel is under way."""
+    client_id, order_id = order.key
+    state = PENDING_CANCEL if order.live else order.status
+    text = f"OrderId {order_id} that needs to be cancelled can not be cancelled, state: {state}."
+    return ErrorTold(client_id, order_id, 10148, text)
 
 
 def _error(ticket: Ticket, refusal: Refusal) -> ErrorTold:

@@ -23,6 +23,7 @@ TEXTS = {
     399: "Order Message:\nBUY\nWarning: your order will not be placed at the exchange until the next opening.",
     404: "Order held while securities are located.",
     434: "The order size cannot be zero.",
+    481: "Order size was reduced.",
     1100: "Connectivity between IBKR and Trader Workstation has been lost.",
     1101: "Connectivity between IBKR and Trader Workstation has been restored - data lost.",
     1102: "Connectivity between IBKR and Trader Workstation has been restored - data maintained.",

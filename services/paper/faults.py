@@ -12,84 +12,33 @@ import difflib
 import json
 import types
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from services.paper.fault_families import (
+    Action,
+    ClientId,
+    Code,
+    Fault,
+    FaultError,
+    How,
+    MessageFault,
+    Millis,
+    Money,
+    OrderFault,
+    Orders,
+    Price,
+    RequestFault,
+    RequestName,
+    Size,
+    Text,
+    Word,
+)
 from services.paper.fault_texts import BEFORE_BOOKING, TEXTS
-from services.paper.layouts import REPLIES, REQUESTS
-from services.paper.wire import clean_text
-
-MAX_COUNT = 1_000_000
-Count = Annotated[int, Meta(ge=1, le=MAX_COUNT)]
-Orders = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
-Secs = Annotated[float, Meta(ge=0, le=86_400)]
-Millis = Annotated[int, Meta(ge=0, le=600_000)]
-Code = Annotated[int, Meta(ge=1, le=99_999)]
-ClientId = Annotated[int, Meta(ge=0, le=999_999_999)]
-Text = Annotated[str, Meta(max_length=1000)]
-Word = Annotated[str, Meta(max_length=64)]
-Price = Annotated[float, Meta(ge=-1e9, le=1e9)]
-Size = Annotated[float, Meta(ge=0, le=1e9)]
-Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
-How = Literal["fin", "rst", "mid_frame", "stop_reading", "stop_writing"]
-if TYPE_CHECKING:
-    MessageName = str
-    RequestName = str
-else:
-    MessageName = Literal[tuple(sorted(REPLIES))]
-    RequestName = Literal[tuple(sorted(layout.name for layout in REQUESTS.values()))]
-
-
-class FaultError(Exception):
-    """A fault that cannot be played.
-
-    Attributes:
-        key: The field that is wrong, "" if it is the kind.
-    """
-
-    def __init__(self, reason: str, key: str = "") -> None:
-        super().__init__(reason)
-        self.key = key
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When: so many seconds, and so many further new orders, after it was armed."""
-
-    after_secs: Secs = 0.0
-    after_orders: Orders = 0
-
-
-class OrderFault(Fault, frozen=True, kw_only=True):
-    """Whom: the next `count` operations that match all that is given."""
-
-    count: Count = 1
-    on: Literal["new", "modify", "cancel"] = "new"
-    order_ref: Text = ""  # only orders whose reference begins with this
-    symbol: Word = ""
-    client_id: ClientId | None = None
-
-
-class MessageFault(Fault, frozen=True, kw_only=True):
-    """Whom: the next `count` messages of one name."""
-
-    message: MessageName
-    count: Count = 1
-    order_ref: Text = ""  # only messages about orders whose reference begins with this
-    client_id: ClientId | None = None
-
-
-class RequestFault(Fault, frozen=True, kw_only=True):
-    """Whom: the next `count` of what a client asks."""
-
-    count: Count = 1
-    client_id: ClientId | None = None
-
-
-class Action(Fault, frozen=True, kw_only=True):
-    """Happens once, as soon as its time has come."""
-
+from services.paper.orders import MAX_ORDER_ID
+from services.paper.wire import SERVER_VERSION_MAX, clean_text
 
 # ---------------------------------------------------------------- orders
 
@@ -110,9 +59,21 @@ class RejectOrders(OrderFault, frozen=True, kw_only=True):
 
 
 class InactiveOrders(OrderFault, frozen=True, kw_only=True):
-    """An order becomes Inactive, and no error says why."""
+    """An order becomes Inactive, and no error says why; or (`why_held`) it is told to be held, and lives."""
 
     on: Literal["new"] = "new"
+    why_held: Word = ""  # a list such as child,locate: it can be filled and cancelled, and waits for no price
+    status: Literal["Inactive", "PreSubmitted"] = "Inactive"  # what a held one is told to be
+    wait_ms: Millis = 0  # a held one works like any other after so long; 0: until it is filled or changed
+
+    def __post_init__(self) -> None:
+        """Refuse what only a held order can have.
+
+        Raises:
+            FaultError: it is not held.
+        """
+        if not self.why_held and (self.status != "Inactive" or self.wait_ms):
+            raise FaultError("status and wait_ms are of an order that is held; give why_held as well", "why_held")
 
 
 class WarnOrders(OrderFault, frozen=True, kw_only=True):
@@ -160,6 +121,41 @@ class FillAfterCancel(OrderFault, frozen=True, kw_only=True):
 
     on: Literal["cancel"] = "cancel"
     wait_ms: Millis = 0
+
+
+class TwinOrders(OrderFault, frozen=True, kw_only=True):
+    """A change becomes a second order: same order id and reference, another permanent id; the first lives on."""
+
+    on: Literal["modify"] = "modify"
+    away: bool = False  # only a change that comes between the notices 1100 and 1101 or 1102
+
+
+class UnknownAtFirst(OrderFault, frozen=True, kw_only=True):
+    """An order is acknowledged late; until then it is listed nowhere, and a cancel is answered 10147 and not done."""
+
+    on: Literal["new"] = "new"
+    ms: Millis = 500
+
+
+class VanishOrders(OrderFault, frozen=True, kw_only=True):
+    """An order is gone without a status: right after it was acknowledged, or (`on=cancel`) with a 10147."""
+
+    on: Literal["new", "cancel"] = "new"
+
+
+class UnaskedCancels(OrderFault, frozen=True, kw_only=True):
+    """An order is accepted, and cancelled `wait_ms` later although nobody asked; 202 gives `text` as the reason."""
+
+    on: Literal["new"] = "new"
+    text: Text = ""
+    wait_ms: Millis = 0
+
+
+class SlowCancels(OrderFault, frozen=True, kw_only=True):
+    """A cancel takes its time; meanwhile the order can be filled, and another cancel is answered 10148."""
+
+    on: Literal["cancel"] = "cancel"
+    ms: Millis = 2000
 
 
 # ---------------------------------------------------------------- messages, requests, connections
@@ -224,6 +220,32 @@ class Midnight(Action, frozen=True, kw_only=True):
     day_orders: bool = False  # orders that are good for the day end as well
 
 
+class CloseOfDay(Action, frozen=True, kw_only=True):
+    """The close: orders that are good for the day end, and completed orders list them. Others work on."""
+
+    reason: Text = ""  # what 202 gives as the reason
+
+
+class NextId(Action, frozen=True, kw_only=True):
+    """The next order id, in the greeting and as the answer to reqIds, is this one."""
+
+    order_id: Annotated[int, Meta(ge=1, le=MAX_ORDER_ID)]
+    client_id: ClientId | None = None
+
+
+class LoggedOut(Action, frozen=True, kw_only=True):
+    """Nobody is logged in: an empty list of accounts and no order id, until `active=false` or for `for_ms`."""
+
+    active: bool = True
+    for_ms: Millis = 0
+
+
+class ServerVersion(Action, frozen=True, kw_only=True):
+    """Who connects from now on is told at most this version, however old; 0: its own again."""
+
+    version: Annotated[int, Meta(ge=0, le=SERVER_VERSION_MAX)] = 152
+
+
 class ReadOnly(Action, frozen=True, kw_only=True):
     """The API is read-only, or (`active=false`) no longer."""
 
@@ -247,6 +269,18 @@ class FillOrders(Action, frozen=True, kw_only=True):
     shares: Size = 0.0  # 0: all that remains
     price: Price | None = None  # default: the limit, else the market
     away: bool = False
+    twin: Literal["both", "older", "newer"] = "both"  # of two orders with one order id, see `twin`
+    siblings_first: bool = False  # what the fill does to others is told before it, by `wait_ms`
+    wait_ms: Millis = 0
+
+
+class ReduceOrders(Action, frozen=True, kw_only=True):
+    """IB lowers the quantity of working orders (481); one that is filled up to it ends."""
+
+    order_ref: Text = ""
+    symbol: Word = ""
+    quantity: Size = 0.0  # at least what is filled
+    ends: Literal["Cancelled", "Filled"] = "Cancelled"
 
 
 class TradeByHand(Action, frozen=True, kw_only=True):
@@ -296,6 +330,11 @@ KINDS: dict[str, type[Fault]] = {
     "partial": PartialFills,
     "correct": CorrectFills,
     "fill_after_cancel": FillAfterCancel,
+    "twin": TwinOrders,
+    "unknown_at_first": UnknownAtFirst,
+    "vanish": VanishOrders,
+    "unasked_cancel": UnaskedCancels,
+    "slow_cancel": SlowCancels,
     "omit": OmitMessages,
     "duplicate": DuplicateMessages,
     "late": LateMessages,
@@ -305,9 +344,14 @@ KINDS: dict[str, type[Fault]] = {
     "disconnect": Disconnect,
     "restart": Restart,
     "midnight": Midnight,
+    "close": CloseOfDay,
+    "next_id": NextId,
+    "logged_out": LoggedOut,
+    "server_version": ServerVersion,
     "read_only": ReadOnly,
     "margin": MarginValues,
     "fill": FillOrders,
+    "reduce": ReduceOrders,
     "trade_by_hand": TradeByHand,
     "price": MovePrice,
     "liquidity": Liquidity,

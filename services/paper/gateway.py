@@ -15,7 +15,8 @@ from services.paper.board import FaultBoard
 from services.paper.control import ControlSocket
 from services.paper.desk import PaperDesk
 from services.paper.exchange import ACCOUNT_ID, TICK_SECS, Exchange
-from services.paper.faults import Fault, Liquidity, MovePrice, TradeByHand
+from services.paper.fault_families import Fault
+from services.paper.faults import Liquidity, MovePrice, TradeByHand
 from services.paper.orders import CONTRACT_FIELDS
 from services.paper.record import WireRecord
 from services.paper.sessions import HANDSHAKE_SECS, Session

@@ -53,6 +53,7 @@ class Ticket:
     trail_stop: float | None = None  # where a trailing stop begins; None: a trail's length from the market
     trail_percent: float | None = None
     limit_offset: float | None = None  # of a trailing stop limit, from its stop price
+    oca_type: int = 0  # what a fill does to the rest of its group; 0: what 1 does
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -77,6 +78,12 @@ class Order:
     slice_size: float | None = None  # at most so many are filled at one price step
     trail_stop: float | None = None  # where the stop of a trailing order is now
     children: list[Order] | None = None
+    twin: bool = False  # it has the order id of an older one
+    shown: Status | None = None  # while it is held back: what it is told to be
+    why_held: str = ""
+    cancelling: bool = False  # a cancel is under way
+    unknown: bool = False  # not acknowledged yet: the gateway does not know it when it is asked
+    vanished: bool = False
 
     @property
     def key(self) -> tuple[int, int]:
@@ -87,6 +94,11 @@ class Order:
     def live(self) -> bool:
         """Tell whether it can still be filled."""
         return self.status in LIVE
+
+    @property
+    def told_status(self) -> Status:
+        """Return what clients are told that it is."""
+        return self.shown or self.status
 
     @property
     def remaining(self) -> float:
@@ -193,6 +205,7 @@ def read_ticket(client_id: int, values: Mapping[str, Any]) -> Ticket:
             trail_stop=read_optional_float(values, "trailStopPrice"),
             trail_percent=read_optional_float(values, "trailingPercent"),
             limit_offset=read_optional_float(values, "lmtPriceOffset"),
+            oca_type=read_int(values, "ocaType"),
         )
     except DecodeError as error:
         raise DecodeError(str(error), order_id) from None

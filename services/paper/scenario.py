@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from orderfuse.home import why
-from services.paper.faults import Fault, FaultError, make_fault
+from services.paper.fault_families import Fault, FaultError
+from services.paper.faults import make_fault
 
 MAX_SCENARIO_BYTES = 1 << 20
 _HEADER = re.compile(r"\s*\[\[\s*fault\s*\]\]")

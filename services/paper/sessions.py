@@ -25,7 +25,6 @@ from services.paper.wire import (
     FrameReader,
     WireError,
     frame,
-    negotiate,
     split_fields,
 )
 
@@ -83,8 +82,15 @@ class Desk(Protocol):
     def before_write(self) -> bool:
         """Save what must not be lost once a client knows it; False if that cannot be done."""
 
-    def copies(self, session: Session, message: str, order_ref: str) -> Sequence[float]:
+    def copies(self, session: Session, message: str, order_ref: str, *, listed: bool) -> Sequence[float]:
         """Return after how many seconds each copy of a message leaves: one at once, unless a fault strikes."""
+
+    def version_for(self, offered: str) -> int:
+        """Return the server version for a client's range of versions.
+
+        Raises:
+            WireError: There is none.
+        """
 
 
 class Session(asyncio.Protocol):
@@ -248,7 +254,7 @@ class Session(asyncio.Protocol):
         if text is None:
             return False
         self._keep("in", "handshake", {"versions": text})
-        self.version = negotiate(text)
+        self.version = self._desk.version_for(text)
         # Nothing else may be said before startApi: the official clients throw it away.
         answer = [str(self.version), zoned_time_text(time.time())]
         self._keep("out", "handshake", {"version": answer[0], "time": answer[1]})
@@ -346,7 +352,15 @@ class Session(asyncio.Protocol):
         """Send a message with the values of its fields; written at the next flush."""
         self.tell(message, values)
 
-    def tell(self, message: str, values: Mapping[str, Any], *, order_ref: str = "", delay_secs: float = 0.0) -> None:
+    def tell(
+        self,
+        message: str,
+        values: Mapping[str, Any],
+        *,
+        order_ref: str = "",
+        delay_secs: float = 0.0,
+        listed: bool = False,
+    ) -> None:
         """Send a message, after some time if need be, and as faults will have it.
 
         Args:
@@ -354,9 +368,10 @@ class Session(asyncio.Protocol):
             values: Its fields.
             order_ref: The reference of the order it is about.
             delay_secs: How much later it leaves.
+            listed: It is in the answer to a request.
         """
         data = self.encode(message, values)
-        for more in self._desk.copies(self, message, order_ref):
+        for more in self._desk.copies(self, message, order_ref, listed=listed):
             if delay_secs + more:
                 asyncio.get_running_loop().call_later(delay_secs + more, self._send_late, data)
             else:
@@ -411,10 +426,10 @@ class Session(asyncio.Protocol):
             self._record.add(WireEntry(time.monotonic_ns(), self.client_id, direction, message, fields))
 
 
-def tell(session: Session, message: tuple[str, Mapping[str, Any]]) -> None:
-    """Send a rendered message to a session."""
+def tell(session: Session, message: tuple[str, Mapping[str, Any]], order_ref: str = "") -> None:
+    """Send a rendered message to a session, in the answer to a request."""
     name, values = message
-    session.tell(name, values, order_ref=str(values.get("orderRef", "")))
+    session.tell(name, values, order_ref=order_ref or str(values.get("orderRef", "")), listed=True)
 
 
 class Pacing:

@@ -31,6 +31,8 @@ _ORDER_FIELDS = (
     "perm_id", "sequence", "filled", "paid", "last_price", "triggered", "held", "expires_at", "done_at",
     "done_text", "commission", "slice_size", "trail_stop",
 )  # fmt: skip
+# What files of earlier versions do not say.
+_LATER_ORDER_FIELDS = ("twin", "shown", "why_held", "vanished")
 _EXECUTION_FIELDS = (
     "exec_id", "at", "shares", "price", "cumulative", "average_price", "commission", "realized_pnl",
 )  # fmt: skip
@@ -89,7 +91,7 @@ class StateFile:
             raise StateError(f"{self._path} says what cannot be ({error!r}); {_ANEW}") from error
         book = self._exchange.book
         book.changed = {}
-        for order in [order for order in book.live.values() if not order.held]:
+        for order in [order for order in book.live.values() if not order.held and order.shown is None]:
             # What the price has reached meanwhile is filled now, and nobody is there to be told.
             self._exchange.activate(order, now)
         self.rewrite()
@@ -197,7 +199,9 @@ def _restore(exchange: Exchange, said: Iterable[_Row]) -> None:
     for row in said:
         if row["is"] in last:
             last[row["is"]][row.get("exec_id") or row.get("perm_id")] = row
-    rows = sorted(last["order"].values(), key=lambda row: int(row["sequence"]))
+    rows = sorted(
+        (row for row in last["order"].values() if not row.get("vanished")), key=lambda row: int(row["sequence"])
+    )
     done = [row["perm_id"] for row in rows if row["status"] not in LIVE]
     forgotten = set(done[:-KEEP_DONE])
     for row in (row for row in rows if row["perm_id"] not in forgotten):
@@ -226,7 +230,7 @@ def _restore_account(exchange: Exchange, row: _Row) -> None:
 def _order_row(exchange: Exchange, order: Order) -> _Row:
     return {
         "is": "order",
-        **{name: getattr(order, name) for name in _ORDER_FIELDS},
+        **{name: getattr(order, name) for name in _ORDER_FIELDS + _LATER_ORDER_FIELDS},
         "status": order.status.value,
         "ticket": _shallow(order.ticket),
         "instrument": _shallow(order.instrument),
@@ -245,6 +249,9 @@ def _order_from(exchange: Exchange, row: _Row) -> Order:
     )
     for name in _ORDER_FIELDS:
         setattr(order, name, row[name])
+    for name in _LATER_ORDER_FIELDS:
+        setattr(order, name, row.get(name, getattr(order, name)))
+    order.shown = Status(order.shown) if order.shown else None
     return order
 
 

@@ -6,7 +6,9 @@ Pure like the book. A script is what is told, in its order, with pauses and cuts
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
+from services.paper import unasked
 from services.paper.board import Occasion
 from services.paper.effects import (
     CommissionTold,
@@ -14,28 +16,38 @@ from services.paper.effects import (
     Effect,
     ErrorTold,
     ExecutionTold,
+    Later,
     OpenOrderTold,
     Pause,
     StatusTold,
     Step,
 )
-from services.paper.exchange import Exchange
+from services.paper.exchange import Exchange, Held
+from services.paper.fault_families import OrderFault
 from services.paper.faults import (
     CorrectFills,
     CutConnection,
     DelayAnswers,
     FillAfterCancel,
     InactiveOrders,
-    OrderFault,
     PartialFills,
     RejectOrders,
+    SlowCancels,
     SwallowOrders,
+    TwinOrders,
+    UnaskedCancels,
+    UnknownAtFirst,
+    VanishOrders,
     WarnOrders,
     text_for,
 )
 from services.paper.orders import Order, Refusal, Status, Ticket
+from services.paper.wire import clean_text
 
 HELD = 404  # shares to borrow are being located
+NOT_FOUND = 10147
+
+_F = TypeVar("_F", bound=OrderFault)
 
 _AFTER: dict[str, type[Effect]] = {
     "openOrder": OpenOrderTold,
@@ -69,7 +81,8 @@ def occasion_of_cancel(exchange: Exchange, client_id: int, order_id: int) -> Occ
 
 def place(exchange: Exchange, ticket: Ticket, faults: Sequence[OrderFault], now: float) -> list[Step]:
     """Take a placeOrder under faults; return the script."""
-    slice_size = next((fault.size for fault in faults if isinstance(fault, PartialFills)), None)
+    partial, held = _first(faults, PartialFills), _first(faults, InactiveOrders)
+    twin = _first(faults, TwinOrders) is not None
 
     def refuse(fault: RejectOrders) -> list[Effect]:
         text = _text(fault.code, fault.text, ticket.order_id)
@@ -80,7 +93,15 @@ def place(exchange: Exchange, ticket: Ticket, faults: Sequence[OrderFault], now:
         (ticket.client_id, ticket.order_id),
         faults,
         refuse,
-        lambda: list(exchange.place(ticket, now, slice_size=slice_size)),
+        lambda: list(
+            exchange.place(
+                ticket,
+                now,
+                slice_size=partial.size if partial else None,
+                twin=twin,
+                held=Held(Status(held.status), held.why_held) if held and held.why_held else None,
+            )
+        ),
         now,
     )
 
@@ -91,14 +112,20 @@ def cancel(exchange: Exchange, client_id: int, order_id: int, faults: Sequence[O
     def refuse(fault: RejectOrders) -> list[Effect]:
         return [ErrorTold(client_id, order_id, fault.code, _text(fault.code, fault.text, order_id))]
 
-    return _play(
-        exchange,
-        (client_id, order_id),
-        faults,
-        refuse,
-        lambda: list(exchange.cancel(client_id, order_id, now)),
-        now,
-    )
+    slow = _first(faults, SlowCancels)
+
+    def normal() -> list[Step]:
+        order = exchange.find(client_id, order_id)
+        if slow is None or order is None or not order.live or order.cancelling:
+            return list(exchange.cancel(client_id, order_id, now))
+        order.cancelling = True
+        return [Pause(slow.ms / 1000), Later(lambda now: unasked.confirm_cancel(exchange, order, now))]
+
+    return _play(exchange, (client_id, order_id), faults, refuse, normal, now)
+
+
+def _first(faults: Sequence[OrderFault], kind: type[_F]) -> _F | None:
+    return next((fault for fault in faults if isinstance(fault, kind)), None)
 
 
 def _play(
@@ -114,12 +141,15 @@ def _play(
         match fault:
             case RejectOrders():
                 script = _rejected(fault, refuse(fault))
-            case InactiveOrders():
+            case InactiveOrders(why_held=""):
                 script = [*refuse(RejectOrders(text=f"{Status.INACTIVE}"))[1:]]
             case SwallowOrders(booked=False):
                 script = []
             case CutConnection(at="before"):
                 script = [Cut(key[0], fault.how)]
+            case VanishOrders(on="cancel"):
+                _vanish(exchange, key)
+                script = [ErrorTold(*key, NOT_FOUND, _text(NOT_FOUND, "", key[1]))]
             case _:
                 pass
     if script is None:
@@ -158,7 +188,11 @@ def _altered(exchange: Exchange, key: tuple[int, int], fault: OrderFault, script
         case DelayAnswers():
             return [Pause(fault.ms / 1000), *script]
         case SwallowOrders():
-            return []
+            return _silent(script)
+        case TwinOrders() | PartialFills() | RejectOrders() | SlowCancels():
+            return script
+        case UnknownAtFirst() | VanishOrders() | UnaskedCancels() | InactiveOrders():
+            return _befallen(exchange, key, fault, script)
         case WarnOrders():
             return _warned(exchange, key, fault, script)
         case CutConnection() if fault.at != "before":
@@ -174,6 +208,51 @@ def _altered(exchange: Exchange, key: tuple[int, int], fault: OrderFault, script
             return script
 
 
+def _befallen(
+    exchange: Exchange,
+    key: tuple[int, int],
+    fault: UnknownAtFirst | VanishOrders | UnaskedCancels | InactiveOrders,
+    script: list[Step],
+) -> list[Step]:
+    """Let happen to a new order that is booked what a fault has for it."""
+    order = exchange.find(*key)
+    if order is None or not order.live:
+        return script
+    match fault:
+        case UnknownAtFirst():
+            order.unknown = True
+            return [Pause(fault.ms / 1000), Later(lambda _now: unasked.acknowledge(order)), *script]
+        case VanishOrders(on="new"):
+            _vanish(exchange, key)
+        case UnaskedCancels():
+            reason = clean_text(fault.text)
+            return [
+                *script,
+                Pause(fault.wait_ms / 1000),
+                Later(lambda now: unasked.cancel(exchange, order, now, reason)),
+            ]
+        case InactiveOrders() if fault.wait_ms:
+            return [*script, Pause(fault.wait_ms / 1000), Later(lambda now: unasked.release(exchange, order, now))]
+    return script
+
+
+def _vanish(exchange: Exchange, key: tuple[int, int]) -> None:
+    order = exchange.find(*key)
+    if order is not None and order.live:
+        unasked.vanish(exchange, order)
+
+
+def _silent(script: Iterable[Step]) -> list[Step]:
+    """Return what the book still has to do of a script of which nothing is told."""
+    silent: list[Step] = []
+    for step in script:
+        if isinstance(step, Pause):
+            silent.append(step)
+        elif isinstance(step, Later):
+            silent.append(Later(lambda now, do=step.do: _silent(do(now))))  # type: ignore[misc]
+    return silent if any(isinstance(step, Later) for step in silent) else []
+
+
 def _warned(exchange: Exchange, key: tuple[int, int], fault: WarnOrders, script: list[Step]) -> list[Step]:
     client_id, order_id = key
     error = ErrorTold(client_id, order_id, fault.code, _text(fault.code, fault.text, order_id))
@@ -186,10 +265,10 @@ def _warned(exchange: Exchange, key: tuple[int, int], fault: WarnOrders, script:
 def _cut(client_id: int, fault: CutConnection, script: list[Step]) -> list[Step]:
     cut = Cut(client_id, fault.how)
     if fault.at == "booked":
-        return [cut]
+        return [cut, *_silent(script)]
     kind = _AFTER[fault.at]
     at = next((index for index, step in enumerate(script) if isinstance(step, kind)), len(script) - 1)
-    return [*script[: at + 1], cut]
+    return [*script[: at + 1], cut, *_silent(script[at + 1 :])]
 
 
 def _corrected(exchange: Exchange, fault: CorrectFills, script: Iterable[Step]) -> list[Step]:

@@ -69,6 +69,7 @@ FILL_BUY = [
 PENDING = ["openOrder PreSubmitted", "status PreSubmitted 0/100"]
 WORKING = ["openOrder Submitted", "status Submitted 0/100"]
 CANCELLED = ["status Cancelled 0/100", "error 202"]
+CANCELLED_ONE = ["status Cancelled 0/1", "error 202"]
 
 
 # ---------------------------------------------------------------- fills
@@ -221,6 +222,25 @@ def test_cancelling_what_is_unknown_or_done_is_an_error():
     assert story(exchange.cancel(8, 1, NOW)) == ["error 10147"], "another client's id is another order"
 
 
+def test_two_twins_are_two_orders_for_everything_but_their_id():
+    exchange = an_exchange()
+    exchange.place(ticket(1, limit_price=188.0), NOW)
+    assert story(exchange.place(ticket(1, limit_price=187.0), NOW, twin=True)) == WORKING
+    older, newer = exchange.open_orders()
+    assert (older.ticket.limit_price, newer.ticket.limit_price) == (188.0, 187.0)
+    assert older.perm_id != newer.perm_id
+    assert exchange.find(7, 1) is older
+    exchange.move_price(aapl(exchange), 187.5, NOW)
+    assert (str(older.status), str(newer.status)) == ("Filled", "Submitted")
+    assert exchange.find(7, 1) is newer, "what is live is reached first"
+    exchange.end_day(NOW, day_orders=False)
+    assert exchange.find(7, 1) is newer
+    assert story(exchange.cancel(7, 1, NOW)) == CANCELLED
+    assert story(exchange.cancel(7, 1, NOW)) == ["error 10148"]
+    exchange.end_day(NOW, day_orders=False)
+    assert exchange.find(7, 1) is None
+
+
 def test_a_global_cancel_ends_the_orders_of_all_clients_and_tells_each_owner():
     exchange = an_exchange()
     exchange.place(ticket(1, limit_price=188.0), NOW)
@@ -249,6 +269,27 @@ def test_ids_count_for_each_client_by_itself():
     exchange.place(ticket(5, client_id=8), NOW)
     assert exchange.next_order_id(7) == 42
     assert exchange.next_order_id(8) == 6
+
+
+def test_the_next_id_can_be_any_up_to_31_bits_for_one_client_or_for_all():
+    exchange = an_exchange()
+    exchange.place(ticket(5, limit_price=150.0), NOW)
+    exchange.book.set_next_id(1_767_693_324)
+    assert [exchange.next_order_id(client_id) for client_id in (7, 8)] == [1_767_693_324] * 2
+    assert story(exchange.place(ticket(1_767_693_323), NOW)) == ["error 103"]
+    assert story(exchange.place(ticket(2_147_483_647), NOW)) == PENDING + FILL_BUY
+    exchange.book.set_next_id(100, 8)
+    assert exchange.next_order_id(8) == 100
+    assert exchange.next_order_id(9) == 1_767_693_324
+
+
+def test_a_next_id_that_is_lower_frees_the_ids_of_what_is_done():
+    exchange = an_exchange()
+    exchange.place(ticket(1_000_000_000), NOW)
+    exchange.place(ticket(1_000_000_001, limit_price=150.0), NOW)
+    exchange.book.set_next_id(1)
+    assert story(exchange.place(ticket(1_000_000_000), NOW)) == PENDING + FILL_BUY
+    assert exchange.find(7, 1_000_000_001) is not None
 
 
 @pytest.mark.parametrize("order_id", [5, 4, 0, -1])
@@ -382,6 +423,40 @@ def test_one_fill_ends_the_rest_of_its_group():
     words = story(exchange.move_price(aapl(exchange), 187.0, NOW))
     assert words[-2:] == CANCELLED
     assert [order.ticket.order_id for order in exchange.open_orders()] == [3]
+
+
+def a_group(oca_type: int, quantities: tuple[int, ...] = (100, 100)) -> Exchange:
+    exchange = an_exchange()
+    for order_id, quantity in enumerate(quantities, start=1):
+        terms = {"limit_price": 150.0, "oca_group": "g", "oca_type": oca_type}
+        exchange.place(ticket(order_id, quantity=quantity, **terms), NOW)
+    return exchange
+
+
+@pytest.mark.parametrize("oca_type", [0, 1])
+def test_in_a_group_that_is_not_reduced_a_partial_fill_ends_the_rest(oca_type):
+    exchange = a_group(oca_type)
+    assert story(exchange.fill(order_of(exchange, 1), 40, 150.0, NOW))[-2:] == CANCELLED
+    assert [order.ticket.order_id for order in exchange.open_orders()] == [1]
+
+
+@pytest.mark.parametrize("oca_type", [2, 3])
+def test_in_a_group_that_is_reduced_each_fill_takes_its_share_of_what_is_left(oca_type):
+    exchange = a_group(oca_type, (100, 50, 3))
+    first = order_of(exchange, 1)
+    shrunk = story(exchange.fill(first, 40, 150.0, NOW))[5:]
+    assert shrunk == ["openOrder Submitted", "status Submitted 0/30", "openOrder Submitted", "status Submitted 0/1"]
+    second = story(exchange.fill(order_of(exchange, 2), 15, 150.0, NOW))[5:]
+    assert second == ["openOrder Submitted", "status Submitted 40/30"], "the last unit of an order is never taken"
+    assert story(exchange.fill(first, 30, 150.0, NOW))[5:] == ["status Cancelled 15/15", "error 202", *CANCELLED_ONE]
+    assert exchange.live_count == 0
+
+
+def test_a_group_of_type_2_may_have_an_order_that_is_not_transmitted_yet():
+    exchange = a_group(2)
+    exchange.place(ticket(3, limit_price=150.0, oca_group="g", oca_type=2, transmit=False), NOW)
+    assert len(story(exchange.fill(order_of(exchange, 1), 40, 150.0, NOW))[5:]) == 2
+    assert order_of(exchange, 3).ticket.quantity == 100
 
 
 # ---------------------------------------------------------------- account

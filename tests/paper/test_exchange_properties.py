@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.paper import unasked
 from services.paper.effects import CommissionTold, Effect, ExecutionTold, StatusTold
-from services.paper.exchange import Exchange
+from services.paper.exchange import Exchange, Held
 from services.paper.orders import Order, Status
 from tests.paper.support import contract, ticket
 
@@ -20,7 +23,9 @@ KINDS = st.one_of(
     st.integers(150, 450).map(lambda price: {"order_type": "STP", "aux_price": float(price)}),
     st.integers(150, 450).map(lambda price: {"limit_price": float(price), "tif": "IOC"}),
     st.integers(150, 450).map(lambda price: {"limit_price": float(price), "tif": "FOK"}),
-    st.integers(150, 450).map(lambda price: {"limit_price": float(price), "oca_group": "g"}),
+    st.tuples(st.integers(150, 450), st.integers(0, 3)).map(
+        lambda drawn: {"limit_price": float(drawn[0]), "oca_group": "g", "oca_type": drawn[1]}
+    ),
     st.integers(1, 50).map(lambda amount: {"order_type": "TRAIL", "aux_price": float(amount)}),
     st.integers(1, 50).map(lambda amount: {"order_type": "TRAIL LIMIT", "aux_price": 5.0, "limit_offset": amount / 10}),
 )
@@ -36,6 +41,11 @@ STEPS = st.one_of(
     ),
     st.tuples(st.just("cancel"), st.integers(1, 10)),
     st.tuples(st.just("cancel all")),
+    st.tuples(st.just("twin"), st.integers(1, 10), st.integers(150, 450)),
+    st.tuples(st.just("reduce"), st.integers(1, 10), st.integers(0, 2000), st.sampled_from(("Filled", "Cancelled"))),
+    st.tuples(st.just("hold"), st.integers(150, 450)),
+    st.tuples(st.just("release"), st.integers(1, 10)),
+    st.tuples(st.just("close")),
     st.tuples(st.just("move"), st.sampled_from(SYMBOLS), st.integers(100, 500)),
     st.tuples(st.just("advance"), st.integers(1, 20)),
 )
@@ -61,7 +71,28 @@ def play(steps: list[tuple], seed: int = 1) -> tuple[Exchange, list[Effect]]:
             case ("advance", secs):
                 now += secs
                 told += exchange.advance(now)
+            case (what, *numbers):
+                told += happens(exchange, what, numbers, now)
     return exchange, told
+
+
+def happens(exchange: Exchange, what: str, numbers: list[Any], now: float) -> list[Effect]:
+    """Let IB do what faults have it do."""
+    order = exchange.find(7, numbers[0]) if numbers else None
+    match what, numbers:
+        case "twin", (_, price) if order is not None:
+            return exchange.place(replace(order.ticket, limit_price=float(price)), now, twin=True)
+        case "reduce", (_, quantity, ends) if order is not None and order.live:
+            size = max(quantity, order.filled)
+            return unasked.reduce(exchange, order, size, Status(ends), now) if size < order.ticket.quantity else []
+        case "release", (_,) if order is not None:
+            return unasked.release(exchange, order, now)
+        case "hold", (price,):
+            new = ticket(exchange.next_order_id(7), limit_price=float(price))
+            return exchange.place(new, now, held=Held(Status.PRE_SUBMITTED, "child,locate"))
+        case "close", ():
+            return unasked.close_day(exchange, now)
+    return []
 
 
 @settings(max_examples=200, deadline=None)
@@ -123,6 +154,21 @@ def test_every_order_is_either_open_or_completed(steps):
     done_ids = {order.perm_id for order in exchange.completed_orders(NOW)}
     assert not open_ids & done_ids
     assert len(open_ids | done_ids) == exchange.order_count
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(STEPS, max_size=40))
+def test_every_cancel_reaches_a_live_order_of_its_id_as_long_as_there_is_one(steps):
+    exchange, _ = play(steps)
+    live: dict[int, int] = defaultdict(int)
+    for order in exchange.open_orders():
+        live[order.ticket.order_id] += 1
+    for order_id, count in live.items():
+        for left in range(count, 0, -1):
+            assert exchange.find(7, order_id).live, f"{left} of them are left"
+            told = exchange.cancel(7, order_id, NOW)
+            assert isinstance(told[0], StatusTold)
+    assert exchange.open_orders() == []
 
 
 @settings(max_examples=50, deadline=None)

@@ -50,9 +50,11 @@ def run(script: str) -> str:
     return done.stdout
 
 
-def test_the_scenario_of_the_page_can_be_played_and_its_refusal_reads_as_printed(tmp_path):
-    (scenario,) = blocks("toml")
+def test_the_scenarios_of_the_page_can_be_played_and_a_refusal_reads_as_printed(tmp_path):
+    scenario, another = blocks("toml")
     path = tmp_path / "scenario.toml"
+    path.write_text(another)
+    assert len(load_scenario(path)) == 6
     path.write_text(scenario)
     assert len(load_scenario(path)) == 4
     path.write_text(scenario.replace("count = 5", "count = 0"))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from services.paper.faults import MAX_COUNT, Notice, RejectOrders
+from services.paper.fault_families import MAX_COUNT
+from services.paper.faults import Notice, RejectOrders
 from services.paper.scenario import MAX_SCENARIO_BYTES, ScenarioError, load_scenario
 from tests.paper.support import connected, market_order, paper, until
 from tests.paper.test_gateway import placed

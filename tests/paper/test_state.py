@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -14,9 +15,9 @@ import pytest
 
 from services.paper import state
 from services.paper.effects import Effect
-from services.paper.exchange import ACCOUNT_ID, Exchange
+from services.paper.exchange import ACCOUNT_ID, Exchange, Held
 from services.paper.faults import make_fault
-from services.paper.orders import Order
+from services.paper.orders import Order, Status
 from services.paper.render import account_values
 from services.paper.state import StateError, StateFile
 from tests.paper.support import (
@@ -118,6 +119,58 @@ def test_brackets_groups_and_ends_of_time_survive(path):
     assert [order.ticket.order_id for order in again.open_orders()] == []
     statuses = {number: str(order_of(again, number).status) for number in range(1, 6)}
     assert statuses == {1: "Filled", 2: "Cancelled", 3: "Filled", 4: "Cancelled", 5: "Filled"}
+
+
+def test_twins_survive_and_are_still_two(path):
+    exchange, file = kept(path)
+    exchange.place(ticket(1, limit_price=150.0), NOW)
+    exchange.place(ticket(1, limit_price=151.0), NOW, twin=True)
+    exchange.fill(exchange.open_orders()[1], 40, 151.0, NOW)
+    file.save()
+    again, file = kept(path)
+    assert shown(again.open_orders()) == shown(exchange.open_orders())
+    older, newer = again.open_orders()
+    assert story(again.cancel(7, 1, NOW)) == ["status Cancelled 0/100", "error 202"]
+    assert again.find(7, 1) is newer
+    file.save()
+    third, _ = kept(path)
+    assert [order.perm_id for order in third.completed_orders(0)] == [older.perm_id]
+    assert story(third.cancel(7, 1, NOW)) == ["status Cancelled 40/60", "error 202"]
+    assert [execution.order.perm_id for execution in third.executions] == [newer.perm_id]
+
+
+def test_what_has_vanished_is_gone_and_what_is_held_is_held_after_a_restart_too(path):
+    exchange, file = kept(path)
+    exchange.place(ticket(1, limit_price=150.0), NOW)
+    exchange.place(ticket(2, limit_price=195.0), NOW, held=Held(Status.INACTIVE, "child,locate"))
+    file.save()
+    exchange.book.vanish(order_of(exchange, 1))
+    exchange.book.set_next_id(1_767_693_324)
+    file.save()
+    for _ in range(2):
+        again, _ = kept(path)
+        assert again.find(7, 1) is None
+        assert order_of(again, 2).told_status is Status.INACTIVE
+        assert order_of(again, 2).why_held == "child,locate"
+        assert again.completed_orders(0) == []
+        assert [again.next_order_id(client_id) for client_id in (7, 8)] == [1_767_693_324] * 2
+    assert again.executions == exchange.executions
+    assert story(again.fill(order_of(again, 2), 100, 190.0, NOW))[1:3] == ["openOrder Filled", "status Filled 100/0"]
+
+
+def test_a_file_of_an_earlier_version_knows_nothing_of_twins_and_groups_and_is_read(path):
+    exchange, file = kept(path)
+    exchange.place(ticket(1, limit_price=150.0), NOW)
+    file.rewrite()
+    (rows,) = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in rows:
+        if row["is"] == "order":
+            for name in ("twin", "shown", "why_held", "vanished"):
+                del row[name]
+            del row["ticket"]["oca_type"]
+    path.write_text(json.dumps(rows) + "\n")
+    again, _ = kept(path)
+    assert shown(again.open_orders()) == shown(exchange.open_orders())
 
 
 def test_combinations_and_ids_that_users_brought_survive(path):

@@ -12,11 +12,12 @@ from typing import Any
 import ib_insync
 import pytest
 
+from services.paper.fault_families import FaultError
 from services.paper.fault_texts import TEXTS
 from services.paper.faults import make_fault
 from services.paper.gateway import PaperGateway
 from tests.paper.support import AAPL, connected, limit_order, market_order, messages, paper, raw_client, until
-from tests.paper.test_gateway import placed, reaches, status
+from tests.paper.test_gateway import about_orders, placed, reaches, status
 from tests.paper.test_order_faults import arm, codes, played, quiet
 
 # Start-ups that go wrong wait this long and no longer.
@@ -253,6 +254,93 @@ def test_an_open_order_is_invisible_when_its_reply_is_missing():
             arm(gateway, "unanswered", request="reqOpenOrders")
             async with loose(gateway) as ib:
                 assert ib.openTrades() == [], "empty is not none"
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize("order_id", [1_000_000_001, 1_767_693_324, 2_147_000_000])
+def test_the_next_id_of_the_greeting_and_of_reqids_can_be_beyond_a_billion(order_id):
+    async def whole() -> None:
+        async with paper() as gateway:
+            arm(gateway, "next_id", order_id=order_id)
+            async with connected(gateway) as ib:
+                ib.client.reqIds(1)
+                await quiet(ib)
+                told = [fields["orderId"] for name, fields in messages(gateway) if name == "nextValidId"]
+                assert told == [str(order_id)] * 2
+                assert (await placed(ib, market_order(), "Filled")).order.orderId >= order_id
+                ib.placeOrder(AAPL, market_order(orderId=order_id - 1))
+                await until(lambda: "error 103" in about_orders(gateway), "lower ids are used up")
+
+    asyncio.run(whole())
+
+
+def test_an_order_id_has_31_bits():
+    with pytest.raises(FaultError, match="order_id is 2147483648; allowed are whole numbers from 1 to 2147483647"):
+        make_fault("next_id", {"order_id": 2**31})
+
+    async def story(gateway, ib):
+        ib.client.placeOrder(2**31, AAPL, market_order())
+        await until(lambda: messages(gateway)[-1][1].get("code") == "320", "it is refused")
+        assert gateway.exchange.order_count == 0
+
+    played(story)
+
+
+@pytest.mark.parametrize("ends_by", ["command", "time"])
+def test_a_gateway_to_which_nobody_has_logged_in_has_no_accounts_and_gives_no_order_id(ends_by):
+    async def whole() -> None:
+        async with paper() as gateway:
+            arm(gateway, "logged_out", for_ms=200 if ends_by == "time" else 0)
+            ib = ib_insync.IB()
+            connecting = asyncio.ensure_future(ib.connectAsync("127.0.0.1", gateway.port, clientId=7, timeout=20))
+            await until(lambda: messages(gateway), "the greeting")
+            assert messages(gateway) == [("managedAccounts", {"version": "1", "accounts": ""})]
+            ib.client.reqManagedAccts()
+            ib.client.placeOrder(1, AAPL, market_order())
+            await quiet(ib)
+            assert [name for name, _ in messages(gateway)] == ["managedAccounts", "managedAccounts", "currentTime"]
+            if ends_by == "command":
+                arm(gateway, "logged_out", active=False)
+            await connecting
+            assert ib.managedAccounts() == ["DU0000000"]
+            assert gateway.exchange.order_count == 0
+            await placed(ib, market_order(), "Filled")
+            ib.disconnect()
+
+    asyncio.run(whole())
+
+
+def test_the_end_of_one_log_out_does_not_end_the_next():
+    async def whole() -> None:
+        async with paper() as gateway:
+            arm(gateway, "logged_out", for_ms=30)
+            arm(gateway, "logged_out")
+            arm(gateway, "notice", code=2103, after_secs=0.06)
+            await until(lambda: gateway.faults.struck["notice"], "a moment after the first would have ended")
+            assert gateway.desk.logged_out
+
+    asyncio.run(whole())
+
+
+def test_a_gateway_can_be_too_old_for_its_client():
+    async def whole() -> None:
+        async with paper() as gateway:
+            arm(gateway, "server_version", version=152)
+            ib = ib_insync.IB()
+            heard: list[str] = []
+            ib.client.apiError += heard.append
+            with pytest.raises((asyncio.TimeoutError, ConnectionError)):
+                await ib.connectAsync("127.0.0.1", gateway.port, clientId=7, timeout=SHORT_SECS)
+            assert heard[0] == "TWS/gateway version must be >= 972"
+            told = [entry.fields["version"] for entry in gateway.record.entries("handshake", direction="out")]
+            assert told == ["152"]
+            arm(gateway, "server_version", version=160)
+            async with connected(gateway) as ib:
+                assert ib.client.serverVersion() == 160
+            arm(gateway, "server_version", version=0)
+            async with connected(gateway) as ib:
+                assert ib.client.serverVersion() == 176
 
     asyncio.run(whole())
 

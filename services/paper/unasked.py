@@ -1,0 +1,73 @@
+"""What IB does to an order by itself, or later than it was asked to. Pure like the book."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from services.paper.effects import Effect, ErrorTold, OpenOrderTold, status_told
+from services.paper.exchange import Exchange, cannot_be_cancelled
+from services.paper.fault_texts import TEXTS
+from services.paper.orders import Order, Status
+
+REDUCED = 481
+
+
+def cancel(exchange: Exchange, order: Order, now: float, reason: str = "") -> list[Effect]:
+    """Cancel an order that nobody wanted to end, if it is live; 202 gives the reason."""
+    return exchange.end(order, now, reason=reason, by="Cancelled") if order.live else []
+
+
+def acknowledge(order: Order) -> list[Effect]:
+    """From now on the gateway knows the order; what it tells of it comes right behind."""
+    order.unknown = False
+    return []
+
+
+def confirm_cancel(exchange: Exchange, order: Order, now: float) -> list[Effect]:
+    """Do a cancel that was under way; one that came too late for a fill is refused."""
+    order.cancelling = False
+    if order.live:
+        return exchange.end(order, now)
+    return [] if order.status is Status.CANCELLED else [cannot_be_cancelled(order)]
+
+
+def close_day(exchange: Exchange, now: float, reason: str = "") -> list[Effect]:
+    """End the orders that are good for the day only; nothing is forgotten."""
+    effects: list[Effect] = []
+    for order in list(exchange.book.live.values()):
+        if order.ticket.tif == "DAY":
+            effects += cancel(exchange, order, now, reason)
+    return effects
+
+
+def release(exchange: Exchange, order: Order, now: float) -> list[Effect]:
+    """Let an order that was held back work like any other, if it still is."""
+    return exchange.activate(order, now) if order.live and order.shown is not None else []
+
+
+def reduce(exchange: Exchange, order: Order, quantity: float, ends: Status, now: float) -> list[Effect]:
+    """Lower a live order's quantity; filled up to it, it ends.
+
+    Args:
+        exchange: Whose book it is.
+        order: A live order of it.
+        quantity: At least what is filled.
+        ends: Filled, or Cancelled; one without a fill is always cancelled.
+        now: Wall-clock seconds.
+    """
+    error = ErrorTold(*order.key, REDUCED, TEXTS[REDUCED])
+    if quantity > order.filled:
+        return [error, *exchange.resize(order, quantity)]
+    if ends is Status.CANCELLED or not order.filled:
+        return [error, *exchange.resize(order, order.filled), *cancel(exchange, order, now)]
+    order.ticket = replace(order.ticket, quantity=order.filled)
+    exchange.market(order.instrument).forget(order)
+    exchange.book.finish(order, Status.FILLED, now, f"Filled Size: {order.filled:g}")
+    told = OpenOrderTold(order, Status.FILLED), status_told(order, Status.FILLED)
+    return [error, *told, *exchange.after_end(order, now)]
+
+
+def vanish(exchange: Exchange, order: Order) -> None:
+    """Let a live order be gone without a word."""
+    exchange.market(order.instrument).forget(order)
+    exchange.book.vanish(order)
