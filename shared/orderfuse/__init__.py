@@ -7,7 +7,8 @@ A strategy needs `OrderClient`:
         print(handle.wait(timeout=60).kind)
 
 What its calls may raise is an `OrderError`: `CircuitBreakerOpenException` and other `OrderBlocked`, `OrderInvalid`,
-`OrderExpired`, `OrderUnacknowledged`, `BreakerUnavailable`, `CancelRefused`, `ReplaceRefused`, `ReportsMissing`.
+`OrderExpired`, `OrderUnacknowledged`, `BreakerUnavailable`, `CancelRefused`, `ReplaceRefused`, `ReportsMissing`,
+`UsedAfterFork`.
 What it hears are the events of `orderfuse.events`, such as `Filled`, `Cancelled` and `Rejected`.
 
 A monitor needs `Watcher`, which follows everything. A program that trips or resets, as the command `orderfuse` does,
@@ -42,6 +43,7 @@ from orderfuse.errors import (
     ReplaceRefused,
     ReportsMissing,
     SettingsError,
+    UsedAfterFork,
 )
 from orderfuse.handle import OrderHandle
 from orderfuse.messages import Attached
@@ -73,6 +75,7 @@ __all__ = [
     "SystemClock",
     "TradingCircuitBreaker",
     "Transition",
+    "UsedAfterFork",
     "Verdict",
     "Watcher",
     "__version__",

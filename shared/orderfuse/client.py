@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar
 import zmq
 
 from orderfuse import codec, links
+from orderfuse.birthplace import Birthplace
 from orderfuse.codec import DecodeError
 from orderfuse.errors import (
     BreakerUnavailable,
@@ -70,7 +71,8 @@ class OrderClient:
     A context manager. It has no thread of its own: events are read while one of its methods runs. It may be
     shared by threads, but serves one call at a time, others wait for their turn: behind a `submit` until its
     decision, behind `reports` and `wait` for 50 ms at most. A call from within another one in the same
-    thread (from a signal handler) is a RuntimeError.
+    thread (from a signal handler) is a RuntimeError. A process that is forked off makes one of its own: every call of
+    this one is an UsedAfterFork there.
 
     Args:
         strategy_id: who sends, 1 to 32 of `A-Za-z0-9._-`, the first a letter or digit. Two running clients must not
@@ -101,6 +103,7 @@ class OrderClient:
         links.endpoint(settings, "orders")
         links.endpoint(settings, "events")
         links.endpoint(settings, "control")
+        self._birthplace = Birthplace("OrderClient")
         self._context: zmq.Context[Any] = zmq.Context()
         after = {} if after_seq is None else {self._topic: after_seq}
         # Its own orders first and a state second: the first state received proves both subscriptions.
@@ -130,7 +133,12 @@ class OrderClient:
         self.close()
 
     def close(self) -> None:
-        """Close all links; a second time does nothing. Orders that have passed go on without the client."""
+        """Close all links; a second time does nothing. Orders that have passed go on without the client.
+
+        In a child of a fork it does nothing either: the links are the parent's.
+        """
+        if not self._birthplace.is_here:
+            return
         with self._next, self._busy:
             self._orders.close()
             self._follower.close()
@@ -340,6 +348,8 @@ class OrderClient:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
+        # Before the locks: one that another thread held at the fork is held for ever in the child.
+        self._birthplace.check()
         with self._next:
             self._busy.acquire()
         try:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
+from orderfuse.birthplace import Birthplace
 from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, decode_map, encode_map
 from orderfuse.errors import BreakerUnavailable, ControlRefused
 from orderfuse.messages import VERSION
@@ -37,6 +38,7 @@ class ControlClient:
     def __init__(self, settings: Settings, *, context: zmq.Context[Any] | None = None) -> None:
         # Raises, if at all, before there is anything to close.
         links.endpoint(settings, "control")
+        self._birthplace = Birthplace("ControlClient")
         self._own_context = context is None
         self._context = context or zmq.Context()
         self._socket = links.connect(self._context, settings, "control")
@@ -52,7 +54,9 @@ class ControlClient:
         self.close()
 
     def close(self) -> None:
-        """Close the link; a second time does nothing."""
+        """Close the link; a second time does nothing, nor does it in a child of a fork: the link is the parent's."""
+        if not self._birthplace.is_here:
+            return
         self._socket.close()
         if self._own_context:
             self._context.term()
@@ -78,7 +82,9 @@ class ControlClient:
                 text says which. In the second case the breaker may have done what was asked.
             ControlRefused: the answer is no, or cannot be read (code `unreadable`); the request has more than
                 16 KiB (`bad_request`; nothing was sent).
+            UsedAfterFork: it was made before a fork, and this is the child.
         """
+        self._birthplace.check()
         request_id = next(self._ids)
         request = {"v": VERSION, "kind": "request", "op": op, "id": request_id}
         given = {key: value for key, value in fields.items() if value is not None}

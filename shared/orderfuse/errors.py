@@ -140,6 +140,13 @@ class BreakerUnavailable(OrderError):
         self.sent = sent
 
 
+class UsedAfterFork(OrderError, RuntimeError):
+    """It was made before a fork and is used in the child, where its sockets and locks do not work: nothing was sent.
+
+    Make another one in the child (`multiprocessing` with `spawn` makes whatever its function makes).
+    """
+
+
 class ControlRefused(Exception):
     """The breaker answered a request on `control` with a no.
 

@@ -222,11 +222,11 @@ def load_settings(
         given[name] = value
     tables: dict[str, dict[str, Any]] = {table: {} for table in TABLES}
     circuit: dict[str, Any] = {}
-    for (table, key), (value, source) in given.items():
+    for (table, key), value in given.items():
         if table == "breaker" and key in _CIRCUIT_FIELDS:
-            circuit[key] = _circuit_value(key, value, source)
+            circuit[key] = _circuit_value(key, value)
         else:
-            tables[table][key] = _checked(table, key, value, source)
+            tables[table][key] = _checked(table, key, value)
     if circuit:
         tables["breaker"]["circuit"] = CircuitBreakerConfig(**circuit)
     if environ.get(RUN_VARIABLE):
@@ -277,7 +277,17 @@ def crash_at(environ: Mapping[str, str] | None = None) -> tuple[str, int] | None
 
 # -- where values come from -------------------------------------------------------------------------------
 
-_Given = dict[tuple[str, str], tuple[Any, str]]
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Value:
+    """What was given for one setting, and where. From a variable it is text, whatever the setting's type is."""
+
+    given: Any
+    source: str
+    from_variable: bool = False
+
+
+_Given = dict[tuple[str, str], _Value]
 
 
 def _from_file(path: Path) -> _Given:
@@ -289,7 +299,7 @@ def _from_file(path: Path) -> _Given:
             raise SettingsError(f"{path}: {table} must be a table, written as [{table}].")
         for key, value in values.items():
             _known(table, key, f"{path}: there is no setting {table}.{plain(key, MAX_VALUE)}")
-            given[table, key] = (value, f"in {path}")
+            given[table, key] = _Value(value, f"in {path}")
     return given
 
 
@@ -326,14 +336,17 @@ def _from_environment(environ: Mapping[str, str]) -> _Given:
         if table not in TABLES:
             raise SettingsError(f"{variable}: there is no table [{table}]{_nearest(table, TABLES)}")
         _known(table, key, f"{variable}: there is no setting {table}.{key}")
-        given[table, key] = (_Text(text), f"in the variable {variable}")
+        given[table, key] = _Value(_read_text(text, variable), f"in the variable {variable}", from_variable=True)
     return given
 
 
-class _Text(str):
-    """A value from the environment: text, whatever the setting's type is."""
-
-    __slots__ = ()
+def _read_text(text: str, variable: str) -> str:
+    """What a variable says, if the file could say it too: a setting may have to travel as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise SettingsError(f"{variable} is not UTF-8 text, at character {error.start}. Write it as UTF-8.") from error
+    return text
 
 
 def _known(table: str, key: str, complaint: str) -> None:
@@ -354,15 +367,15 @@ def _nearest(name: str, known: Any) -> str:
 # -- checking one value -----------------------------------------------------------------------------------
 
 
-def _checked(table: str, key: str, value: Any, source: str) -> Any:
+def _checked(table: str, key: str, value: _Value) -> Any:
     hint = get_type_hints(TABLES[table], include_extras=True)[key]
-    given = _split(value) if isinstance(value, _Text) and _is_tuple(hint) else value
+    given = _split(value.given) if value.from_variable and _is_tuple(hint) else value.given
     try:
-        converted = msgspec.convert(given, hint, strict=not isinstance(value, _Text))
+        converted = msgspec.convert(given, hint, strict=not value.from_variable)
     except msgspec.ValidationError as error:
-        raise _wrong(table, key, value, source, allowed(hint)) from error
+        raise _wrong(table, key, value, allowed(hint)) from error
     if key == "allow_order_fields":
-        _check_openable(converted, source)
+        _check_openable(converted, value.source)
     return converted
 
 
@@ -375,14 +388,13 @@ def _check_openable(names: tuple[str, ...], source: str) -> None:
         raise SettingsError(_place(table, key, complaint, source))
 
 
-def _circuit_value(key: str, value: Any, source: str) -> Any:
-    if isinstance(value, _Text):
-        value = _number(value)
+def _circuit_value(key: str, value: _Value) -> Any:
+    number = _number(value.given) if value.from_variable else value.given
     try:
-        CircuitBreakerConfig(**{key: value})
+        CircuitBreakerConfig(**{key: number})
     except ValueError as error:
-        raise SettingsError(_place("breaker", key, f"breaker.{error}", source)) from error
-    return value
+        raise SettingsError(_place("breaker", key, f"breaker.{error}", value.source)) from error
+    return number
 
 
 def _number(text: str) -> Any:
@@ -393,7 +405,7 @@ def _number(text: str) -> Any:
             return kind(text)
         except ValueError:
             continue
-    return str(text)
+    return text
 
 
 def _is_tuple(hint: Any) -> bool:
@@ -404,9 +416,9 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _wrong(table: str, key: str, value: Any, source: str, allowed_text: str) -> SettingsError:
-    given = shown(str(value) if isinstance(value, _Text) else value)
-    return SettingsError(_place(table, key, f"{table}.{key} is {given}, allowed is {allowed_text}", source))
+def _wrong(table: str, key: str, value: _Value, allowed_text: str) -> SettingsError:
+    complaint = f"{table}.{key} is {shown(value.given)}, allowed is {allowed_text}"
+    return SettingsError(_place(table, key, complaint, value.source))
 
 
 def _place(table: str, key: str, complaint: str, source: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import zmq
 
 from orderfuse import links
+from orderfuse.birthplace import Birthplace
 from orderfuse.bounded import Bounded
 from orderfuse.codec import MAX_REPLY_BYTES, DecodeError, convert, decode_map
 from orderfuse.control import ANSWER_TIMEOUT_S, ControlClient
@@ -165,6 +166,7 @@ class Follower:
         # Raises, if at all, before there is anything to close.
         links.endpoint(settings, "events")
         links.endpoint(settings, "control")
+        self._birthplace = Birthplace("Watcher")
         self._own_context = context is None
         self._context = context or zmq.Context()
         self.control = ControlClient(settings, context=self._context)
@@ -193,8 +195,8 @@ class Follower:
         self.close()
 
     def close(self) -> None:
-        """Close the links; a second time does nothing."""
-        if not self.socket.closed:
+        """Close the links; a second time does nothing, nor does it in a child of a fork: the links are the parent's."""
+        if self._birthplace.is_here and not self.socket.closed:
             self.socket.disable_monitor()
             self._connections.close()
             self.socket.close()
@@ -208,7 +210,12 @@ class Follower:
         return time.monotonic() - (self.heard_at or self._started_at)
 
     def read(self, wait_s: float = 0.0) -> list[Item]:
-        """What has come, waiting up to `wait_s` for the first of it. May take a second longer at a gap."""
+        """What has come, waiting up to `wait_s` for the first of it. May take a second longer at a gap.
+
+        Raises:
+            UsedAfterFork: it was made before a fork, and this is the child.
+        """
+        self._birthplace.check()
         if wait_s > 0:
             self.socket.poll(max(1, round(wait_s * 1000)))
         reconnected = self._was_reconnected()
@@ -390,16 +397,24 @@ class Watcher:
         self.close()
 
     def close(self) -> None:
-        """Close the links; a second time does nothing."""
+        """Close the links; a second time does nothing, nor does it in a child of a fork: the links are the parent's."""
         self._follower.close()
 
     def __iter__(self) -> Iterator[Item]:
-        """Everything that comes, for ever."""
+        """Everything that comes, for ever.
+
+        Raises:
+            UsedAfterFork: it was made before a fork, and this is the child.
+        """
         while True:
             yield from self.read(1.0)
 
     def read(self, wait_s: float = 0.0) -> list[Item]:
-        """What has come, waiting up to `wait_s` seconds for the first of it. May take a second longer at a gap."""
+        """What has come, waiting up to `wait_s` seconds for the first of it. May take a second longer at a gap.
+
+        Raises:
+            UsedAfterFork: it was made before a fork, and this is the child.
+        """
         items = self._follower.read(wait_s)
         return self._presence() + items
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
+from orderfuse import codec
 from orderfuse.circuit import CircuitBreakerConfig
+from orderfuse.messages import Heartbeat
 from orderfuse.settings import TABLES, Settings, SettingsError, load_settings, setting_names, variable_name
 
 
@@ -69,6 +73,48 @@ def test_every_setting_can_be_set_by_its_variable(home: Path, table: str) -> Non
         text = ",".join(given) if isinstance(given, tuple) else str(given)
         again = load(home, **{variable_name(table, key): text})
         assert again == defaults
+
+
+def texts_allowed() -> list[tuple[str, str, list[str]]]:
+    """Every setting that is text, or a list of texts, with some texts that it may be."""
+    found: list[tuple[str, str, list[str]]] = []
+    for table, kind in TABLES.items():
+        for key, hint in get_type_hints(kind).items():
+            if get_origin(hint) is Literal:
+                found.append((table, key, [str(choice) for choice in get_args(hint)]))
+            elif get_origin(hint) is tuple:
+                found.append((table, key, ["faGroup"]))
+            elif hint is str:
+                found.append((table, key, ["127.0.0.1", "DU0000000", "Konto-Ä 口座", " spaced "]))
+    return found
+
+
+def test_every_setting_of_every_process_is_known_to_be_text_a_number_or_a_circuit() -> None:
+    """So that a new kind of setting does not slip past the test below."""
+    texts = {(table, key) for table, key, _ in texts_allowed()}
+    for table, kind in TABLES.items():
+        for key, hint in get_type_hints(kind).items():
+            assert ((table, key) in texts) == (hint not in (int, CircuitBreakerConfig)), key
+
+
+@pytest.mark.parametrize(("table", "key", "texts"), texts_allowed())
+def test_a_text_is_the_same_from_a_variable_as_from_the_file(
+    home: Path, table: str, key: str, texts: list[str]
+) -> None:
+    for text in texts:
+        written = f"['{text}']" if key == "allow_order_fields" else f"'{text}'"
+        by_file = load(home, f"[{table}]\n{key} = {written}\n")
+        by_variable = load(home, **{variable_name(table, key): text})
+        assert by_variable == by_file
+        value: Any = getattr(getattr(by_variable, table), key)
+        (said,) = value if isinstance(value, tuple) else (value,)
+        assert type(said) is str
+        assert codec.encode(Heartbeat(strategy_id=said, sent_ns=0))
+
+
+def test_a_variable_that_is_no_utf8_is_refused_as_such_a_file_is(home: Path) -> None:
+    with pytest.raises(SettingsError, match=r"ORDERFUSE_IB__ACCOUNT is not UTF-8 text, at character 2"):
+        load(home, ORDERFUSE_IB__ACCOUNT=os.fsdecode(b"DU\xff"))
 
 
 def test_a_file_is_typed_and_a_number_in_quotes_is_none(home: Path) -> None:
