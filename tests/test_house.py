@@ -25,8 +25,10 @@ PURE_NAMES = {
         "settlement.py", "stage.py", "subscriptions.py", "turns.py",
     },
     "services/executor": {
-        "asking.py", "foreign_orders.py", "foundlings.py", "global_cancel.py", "last_look.py", "ledger.py",
-        "outcomes.py", "pushed.py", "records.py", "session.py", "story.py",
+        "asking.py", "brackets.py", "cancels.py", "diagnosis.py", "doubts.py", "ends.py", "foreign_orders.py",
+        "foundlings.py", "global_cancel.py", "kin.py", "last_look.py", "ledger.py", "malformed_codes.py",
+        "meanings.py", "order_codes.py", "outcomes.py", "pushed.py", "quantities.py", "records.py", "retold.py",
+        "session.py", "story.py", "system_codes.py", "twins.py",
     },
     "services/gateway": {"accounts.py", "pacing.py", "reports.py"},
 }  # fmt: skip

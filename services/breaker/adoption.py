@@ -133,6 +133,7 @@ def _expected(record: OrderRecord) -> Expect:
         parent=record.parent,
         legs=len(record.attached),
         change=_expected_change(record.change) if record.change else None,
+        oca_group=record.order.get("ocaGroup", ""),
     )
 
 

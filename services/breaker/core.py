@@ -41,6 +41,8 @@ ACK_DEADLINE_NS = 5 * SECOND_NS
 MAX_FENCES = 100
 # PreSubmitted that has stood so long without an error is a success: stops, and orders outside hours, rest there.
 PRESUBMITTED_NS = 2 * SECOND_NS
+# Why orders are unknown is said of as many as fit on a screen, with the rest by their ids.
+MAX_REASONS = 20
 
 
 class History(Protocol):
@@ -131,7 +133,7 @@ class Core:
     # -- timers --------------------------------------------------------------------------------------------
 
     def at(self, due_ns: int, call: Callable[[], None]) -> None:
-        """Call when due. Each order sets at most three timers in its life, so orders bound them."""
+        """Call when due. Each order sets at most four timers in its life, so orders bound them."""
         self._timer_count += 1
         heapq.heappush(self._timers, (due_ns, self._timer_count, call))
 
@@ -195,11 +197,19 @@ class Core:
         record.end = self.tell(record, event)
         return record.end
 
-    def become_unknown(self, record: OrderRecord, outcome: Outcome | None, reason: str) -> None:
-        """Nobody knows whether IB has it. It leaves the window, and nobody is told that it was not filled."""
+    def become_unknown(self, record: OrderRecord, outcome: Outcome | None, reason: str, *, twin: int = 0) -> None:
+        """Nobody knows whether IB has it. It leaves the window, and nobody is told that it was not filled.
+
+        `twin`: the permanent id of another order under its reference; of one that was over, too, that is news.
+        """
+        event = Unknown(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason, twin=twin)
+        if record.end is not None:
+            event = msgspec.structs.replace(event, supersedes=record.end.get("seq"))
+            record.end = None
+            self.orders[record.order_id] = record
         record.state = "unknown"
         self.out.discard(record.order_id)
-        self.tell(record, Unknown(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason))
+        self.tell(record, event)
         if outcome is not None:
             self.settle(record, outcome)
 
@@ -286,11 +296,19 @@ class Core:
         """Up to where the feedback of the present executor's journal was taken."""
         return self.feedback_taken.get(self.executor.journal_id, 0)
 
+    def _reasons(self) -> dict[str, str]:
+        """Why orders are unknown, of as many as a person can look into."""
+        unknown = (record for record in self.orders.values() if record.state == "unknown")
+        told = ((each.order_id, each.last_event or {}) for each in unknown)
+        because = {order_id: event.get("reason", "") for order_id, event in told if event.get("kind") == "unknown"}
+        return dict(sorted(because.items())[:MAX_REASONS])
+
     def state_summary(self) -> dict[str, Any]:
         """How many orders are where."""
         return {
             "orders_out": len(self.out),
             "unknown": sorted(o.order_id for o in self.orders.values() if o.state == "unknown"),
+            "unknown_because": self._reasons(),
             "queued": len(self.queues),
             # Found at IB, of which no journal knows whose they are.
             "adopted": sorted(o.order_id for o in self.orders.values() if o.strategy_id == ADOPTED),

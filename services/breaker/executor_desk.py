@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from orderfuse.codec import DecodeError
 from orderfuse.contractname import order_name
 from orderfuse.messages import (
     Accepted,
@@ -42,7 +43,7 @@ from orderfuse.messages import (
     Working,
     Written,
 )
-from services.breaker import adoption, brackets, replacing
+from services.breaker import adoption, brackets, cancelling, replacing
 from services.breaker.accepting import told_of
 from services.breaker.batch import Letter
 from services.breaker.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT, FOREIGN_ORDERS
@@ -303,6 +304,16 @@ class ExecutorDesk:
         self.core.feedback_taken[feedback.journal_id] = feedback.seq
         self.core.batch.feedback_taken[feedback.journal_id] = feedback.seq
 
+    def on_unreadable(self, error: DecodeError) -> None:
+        """A fact that cannot be read: what it said nobody can know, and what comes behind it must not wait for it."""
+        journal_id, seq = self.core.executor.journal_id, error.fields.get("seq")
+        if error.fields.get("journal_id") != journal_id or type(seq) is not int:
+            return
+        if seq == self.core.feedback_taken.get(journal_id, 0) + 1:
+            reason = f"report {seq} of the executor cannot be read, look the orders up: {error.reason}"[:500]
+            self.core.scopes.trip(SYSTEM, reason, latch=True)
+            self.core.feedback_taken[journal_id] = self.core.batch.feedback_taken[journal_id] = seq
+
     def _ask_resend(self, taken: int) -> None:
         now = self.core.now()
         if self._asked_resend_ns is None or now - self._asked_resend_ns >= RESEND_PAUSE_NS:
@@ -350,8 +361,7 @@ class ExecutorDesk:
                 record.written = True
                 record.ib_order_id = fact.ib_order_id
             case Working():
-                self._working(record, fact)
-                self._settle(record, outcome)
+                self._working(record, fact, outcome)
             case _:
                 self._said_by_ib(record, fact, outcome)
         # Also for an order with its end: it leaves memory once it has been saved.
@@ -359,17 +369,26 @@ class ExecutorDesk:
 
     def _unknown(self, record: OrderRecord, fact: Unknown, outcome: Outcome | None) -> None:
         """The executor doubts whether IB has it; the breaker's own deadline may have said so before."""
-        if record.state == "done":
+        if record.state == "done" and not fact.twin:
             self._drop("unknown_after_end")
         elif record.state != "unknown":
             # IB has answered a working order: what it becomes is open, and so is its outcome.
-            self.core.become_unknown(record, outcome or (None if record.accepted else "failure"), fact.reason)
+            counts = outcome or (None if record.accepted else "failure")
+            self.core.become_unknown(record, counts, fact.reason, twin=fact.twin)
         else:
+            if fact.reason and fact.reason != (record.last_event or {}).get("reason"):
+                # No answer in time, and now one that explains nothing, are not the same to who has to look.
+                self.core.tell(record, fact)
             self._settle(record, outcome)
 
-    def _working(self, record: OrderRecord, fact: Working) -> None:
+    def _working(self, record: OrderRecord, fact: Working, outcome: Outcome | None) -> None:
         """A status that is told to nobody, unless it says that an order lives which was not known to."""
-        if record.state != "working" and fact.status in LIVING_STATUSES and not self._is_filled_up(record):
+        if fact.doubts:
+            replacing.doubt(self.core, record, fact, outcome)
+            return
+        if fact.lives or (
+            record.state != "working" and fact.status in LIVING_STATUSES and not self._is_filled_up(record)
+        ):
             told = Accepted(
                 order_id=record.order_id,
                 strategy_id=record.strategy_id,
@@ -377,9 +396,10 @@ class ExecutorDesk:
                 perm_id=record.perm_id,
                 status=fact.status,
             )
-            self._accepted(record, told)
+            self._accepted(record, told, lives=fact.lives)
         else:
             self._see_status(record, fact.status)
+        self._settle(record, outcome)
 
     def _said_by_ib(self, record: OrderRecord, fact: OrderEvent, outcome: Outcome | None) -> None:
         match fact:
@@ -388,15 +408,16 @@ class ExecutorDesk:
                 self._settle(record, outcome)
             case Filled():
                 self._filled(record, fact)
-            case Cancelled() | Rejected():
+            case Cancelled():
+                self._answered_by_ib(record)
+                self._end(record, cancelling.answered(record, fact), outcome or "neutral")
+            case Rejected():
                 self._answered_by_ib(record)
                 self._end(record, fact, outcome or "neutral")
             case Replaced() | ReplaceFailed():
                 replacing.answer(self.core, record, fact, outcome)
             case CancelFailed():
-                # That was the answer; the cancel is not asked for again at the next connection.
-                record.cancel_wanted, record.cancel_request_id = False, None
-                self.core.tell(record, fact)
+                cancelling.fail(self.core, record, fact)
             case _:
                 self.core.tell(record, fact)
 
@@ -407,8 +428,8 @@ class ExecutorDesk:
         if record.state in ("out", "unknown"):
             record.state = "working"
 
-    def _accepted(self, record: OrderRecord, fact: Accepted) -> None:
-        event = fact if self._is_filled_up(record) else self._revived(record, fact)
+    def _accepted(self, record: OrderRecord, fact: Accepted, *, lives: bool = False) -> None:
+        event = fact if self._is_filled_up(record) and not lives else self._revived(record, fact)
         self._answered_by_ib(record)
         record.ib_order_id, record.perm_id = fact.ib_order_id, fact.perm_id
         record.filled = max(record.filled, fact.filled_before or 0.0)
@@ -498,6 +519,8 @@ class ExecutorDesk:
 
     def _end(self, record: OrderRecord, event: OrderEvent, outcome: Outcome) -> None:
         self.core.end(record, event)
+        if isinstance(event, Filled | Rejected):
+            cancelling.see_end(self.core, record, event.kind)
         # Also a neutral outcome: without one its slot in the circuits would never be free again.
         self.core.settle(record, outcome)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from orderfuse.codec import DecodeError
 from orderfuse.ibfields import InvalidFields, check_contract, check_order
 from orderfuse.messages import RESERVED_STRATEGIES, Cancel, RequestPassedCode, Submit
-from services.breaker import brackets
+from services.breaker import brackets, cancelling
 from services.breaker.answers import Answers
 from services.breaker.core import Core
 from services.breaker.dead_man import SILENT_REASON, DeadMan
@@ -191,10 +191,12 @@ class Intake:
         elif record.cancel_wanted and 0 <= self.core.now() - record.cancel_asked_ns < CANCEL_AGAIN_NS:
             # IB takes so many messages in a second, and they are everybody's.
             self.answers.pass_on(cancel, "sent", "it is being cancelled already", sender, first=False)
+            cancelling.waits(self.core, record, cancel.request_id)
         else:
             code: RequestPassedCode = "sent" if self.core.executor.joined else "kept"
             reason = "" if code == "sent" else "goes first when the executor is back"
             self.answers.pass_on(cancel, code, reason, sender, first=not record.cancel_wanted)
+            cancelling.waits(self.core, record, cancel.request_id)
             self.core.ask_to_cancel(record, cancel.request_id)
 
     def poll(self) -> None:

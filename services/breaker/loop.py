@@ -245,6 +245,8 @@ class BreakerLoop:
         except DecodeError as error:
             self._drop(error.cause)
             self._narrator.nonsense(link, error)
+            if link == "feedback":
+                self._stage.on_unreadable_feedback(error)
             return None
 
     def _on_control(self, request: Received) -> None:

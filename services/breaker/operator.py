@@ -384,6 +384,7 @@ class Operator:
                 "drift_at_ns": gateway.drift_at_ns if gateway else 0,
                 "foreign_at_ns": gateway.foreign_at_ns if gateway else 0,
                 "foreign_ignored": bool(gateway and gateway.foreign_ignored),
+                **({"remedy": gateway.remedy} if gateway and gateway.remedy else {}),
             },
             "drift": [told_of(each, account) for each in executor.drift],
             "foreign": [told_of(each, account) for each in executor.foreign],

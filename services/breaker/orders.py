@@ -80,6 +80,9 @@ class OrderRecord:
     cancel_request_id: str | None = None
     # When the executor was asked last.
     cancel_asked_ns: int = 0
+    # The cancels that wait for their answer, and those that IB has refused.
+    cancels: tuple[str, ...] = ()
+    refused_cancels: tuple[str, ...] = ()
     # A bracket: the ids of its legs, in the parent; the parent's id, in each leg.
     attached: list[str] = field(default_factory=list)
     parent: str = ""

@@ -20,6 +20,7 @@ from orderfuse.messages import (
     ReplaceFailed,
     ReplaceOrder,
     RequestRefusedCode,
+    Working,
 )
 from orderfuse.plain import shown
 from services.breaker.core import ACK_DEADLINE_NS, Core
@@ -193,6 +194,15 @@ def answer(core: Core, record: OrderRecord, fact: Replaced | ReplaceFailed, outc
         reason = fact.reason if isinstance(fact, ReplaceFailed) else ""
         _settle(core, change, outcome or "neutral", Failed(f"replace: {reason}", code or None, record.order_id))
     core.tell(record, fact)
+
+
+def doubt(core: Core, record: OrderRecord, fact: Working, outcome: Outcome | None) -> None:
+    """IB has answered a replace in words that nobody knows: it counts as what they are, and is looked up."""
+    change = record.change
+    if change is not None and change.request_id == fact.doubts:
+        core.out.discard(change.order_id)
+        _settle(core, change, outcome or "neutral", Failed(f"replace: {fact.said}", None, record.order_id))
+        core.save(record)
 
 
 def ask_again(core: Core) -> None:

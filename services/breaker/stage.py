@@ -199,6 +199,11 @@ class Stage:
         self.executor_desk.on_feedback(feedback)
         self._follow()
 
+    def on_unreadable_feedback(self, error: DecodeError) -> None:
+        """The executor reports something that cannot be read."""
+        self.executor_desk.on_unreadable(error)
+        self._follow()
+
     def on_undeliverable(self, order_id: str, reason: str) -> None:
         """An order that the last batch passed could not be handed over."""
         self.executor_desk.on_undeliverable(order_id, reason)

@@ -21,14 +21,17 @@ from orderfuse.home import why
 from orderfuse.messages import GatewayStatus
 from orderfuse.settings import IbSettings
 from services.crash_points import reach
+from services.executor import diagnosis
 from services.executor.asking import OVERDUE_SECS, Asking
+from services.executor.diagnosis import FIRST_REQUEST_ID as FIRST_REQUEST_ID
+from services.executor.diagnosis import OTHERS_FOLLOWED_BELOW, OURS_FOLLOWED_BELOW, Trouble, Unended
 from services.executor.drift import Held
 from services.executor.journal import Journal, JournalError, JournalMismatch
 from services.executor.outcomes import Meaning, for_system
 from services.executor.position_list import PositionList
 from services.executor.tasks import until_one_ends
 from services.gateway.accounts import allowed_account
-from services.gateway.ib_client import ORDER_MESSAGES, Session, quiet_libraries
+from services.gateway.ib_client import NEEDED_VERSION, ORDER_MESSAGES, Session, quiet_libraries
 from services.gateway.pacing import Pacer
 from services.gateway.reports import (
     Accounts,
@@ -47,8 +50,6 @@ from services.gateway.reports import (
     Unreadable,
 )
 
-# An error carries the id of an order or of a request: two ranges, so that nobody must guess which.
-FIRST_REQUEST_ID = 1_000_000_000
 CLIENT_ID_IN_USE = 326
 # A gateway notices the end of a connection by its own time-outs; a client id in use for longer is somebody's.
 GHOST_SECS = 15.0
@@ -58,10 +59,6 @@ TURN_SECS = 0.05
 POSITION_MESSAGE = 61
 # While nobody answers, the log gets a line this often.
 REMIND_SECS = 60.0
-
-
-# What to look at where something listens that is no gateway, or one that lets nobody in.
-_CHECK = "check ib.host and ib.port (ORDERFUSE_IB__PORT), and that the API is switched on there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +76,7 @@ class Timing:
         look_up_pause: between two rounds of questions about orders, so that doubt cannot eat up the pacing.
         positions_every: between two lists of positions, each two messages of the pacing.
         orders_every: between two lists of open orders, each one message, unless something was looked up meanwhile.
+        renumber_every: between two new connections that ask whether order ids are in range again.
     """
 
     connect: float = 4.0
@@ -91,6 +89,7 @@ class Timing:
     look_up_pause: float = 1.0
     positions_every: float = 30.0
     orders_every: float = 30.0
+    renumber_every: float = 10.0
 
 
 class Listener(Protocol):
@@ -172,7 +171,14 @@ class IBConnectionManager:
         self._number = 0
         self._accounts: tuple[str, ...] = ()
         self._next_order_id = 0
-        self._next_request_id = FIRST_REQUEST_ID
+        # The highest order id that was used here, as far as this connection knows.
+        self._highest_used = 0
+        # Since when there is no id for the next order.
+        self._short_since: float | None = None
+        self._request_id = 0
+        self._unended = Unended()
+        # How often in a row a connection was waited for in vain.
+        self._waited_in_vain = 0
         self._ib_behind = True
         self._client_id_in_use = False
         self._ended_at = float("-inf")
@@ -183,7 +189,7 @@ class IBConnectionManager:
         self._reconciled = False
         self._look_up_wanted = asyncio.Event()
         self._answers = True
-        self._detail = "not connected yet"
+        self._detail, self._remedy = "not connected yet", ""
         self._status = self.status()
         self._usable_event = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -194,7 +200,10 @@ class IBConnectionManager:
 
     @property
     def usable(self) -> bool:
-        """Connected, reconciled, IB behind the gateway, and the gateway answers."""
+        """Connected, reconciled, IB behind the gateway, and the gateway answers.
+
+        Enough for cancels and for looking orders up. A new order needs an id as well: `status().usable`.
+        """
         return self.ready and self._reconciled and self._ib_behind and self._answers
 
     @property
@@ -209,28 +218,39 @@ class IBConnectionManager:
 
     def status(self) -> GatewayStatus:
         """How it stands."""
-        usable = self.usable
+        detail, remedy, usable = self._detail, self._remedy, self.usable
+        if usable and (trouble := self._out_of_range()):
+            detail, remedy, usable = str(trouble), trouble.remedy, False
         return GatewayStatus(
             host=self.settings.host,
             port=self.settings.port,
             connected=self.ready,
             usable=usable,
             account=self.account,
-            detail="" if usable else self._detail,
+            detail="" if usable else detail,
+            remedy="" if usable else remedy,
             planned=self._planned and not usable,
             silent=not self._answers,
         )
 
     def take_order_id(self) -> int:
-        """IB's id for the next order: above every one ever used here, and never below what IB expects."""
-        order_id = max(self._next_order_id, self.journal.highest_ib_order_id + 1)
-        if order_id >= FIRST_REQUEST_ID:
-            raise ConnectionError(
-                f"IB's next order id is {order_id}, allowed are ids below {FIRST_REQUEST_ID}: "
-                "reset the API order id sequence in TWS (Global Configuration, API, Settings)"
-            )
+        """IB's id for the next order: above every one ever used here, and never below what IB expects.
+
+        Raises:
+            ConnectionError: none is left.
+        """
+        used = self.journal.highest_ib_order_id
+        order_id = max(self._next_order_id, used + 1)
+        trouble = diagnosis.out_of_range(order_id, used)
+        if trouble:
+            raise trouble
+        self._highest_used = order_id
         self._next_order_id = order_id + 1
         return order_id
+
+    def _out_of_range(self) -> Trouble | None:
+        """What is wrong with the next order id, if anything."""
+        return diagnosis.out_of_range(self._next_order_id, self._highest_used)
 
     def place(self, ib_order_id: int, contract: Any, order: Any, order_ref: str, **bracket: Any) -> None:
         """Write an order of checked fields. Its intent is in the journal. `bracket`: its place in one, if any.
@@ -291,8 +311,8 @@ class IBConnectionManager:
             usable.cancel()
         if self._task.done():
             self._task.result()
-        if not self.usable:
-            detail = self._detail
+        if not self.status().usable:
+            detail = self.status().detail
             await self.stop()
             raise TimeoutError(f"the gateway is not usable after {timeout_secs:g} s: {detail}")
 
@@ -328,7 +348,7 @@ class IBConnectionManager:
                 await self._connect_and_serve()
             except (OSError, TimeoutError) as error:
                 was_usable = self._reconciled
-                await self._end_session(_words(error))
+                await self._end_session(*_words(error))
             if was_usable:
                 pause = self._timing.first_pause
             await asyncio.sleep(self._timing.longest_pause if self._client_id_in_use else pause)
@@ -340,13 +360,14 @@ class IBConnectionManager:
         self.account = allowed_account(self.settings, self._accounts)
         try:
             self.journal.bind_account(self.account)
+            self._number_on()
         except JournalMismatch:
             raise
         except JournalError as error:
             # A full disk may have room again; that is no reason to end.
             raise ConnectionError(str(error)) from error
         self._undisturbed_since = self.clock()
-        self._say("connected; asking for orders and executions")
+        self._say(*self._asking("connected"))
         # Ahead of every order of this connection, so that the first list of all holds none of their fills.
         self._positions.on_connection()
         self._positions_pushed = False
@@ -361,6 +382,7 @@ class IBConnectionManager:
         self._client_id_in_use = False
         self._ib_behind = True
         self._accounts = ()
+        self._next_order_id, self._short_since = 0, None
         self._renew = ""
         await self._token()
         number = self._number
@@ -375,20 +397,48 @@ class IBConnectionManager:
             for task in (connecting, lost):
                 task.cancel()
             outcome, _ = await asyncio.gather(connecting, lost, return_exceptions=True)
-        if self._client_id_in_use:
-            raise ConnectionError(
-                f"ib.client_id {settings.client_id} is in use: another program is connected with it. End it; "
-                "the id stays, since only it can cancel the orders placed with it"
-            )
-        if isinstance(outcome, asyncio.CancelledError):
-            raise ConnectionError(f"what listens there closed the connection at once; {_CHECK}")
-        if isinstance(outcome, TimeoutError):
-            raise TimeoutError(f"what listens there did not answer as TWS or IB Gateway within {timeout:g} s; {_CHECK}")
-        if isinstance(outcome, BaseException):
-            raise outcome
+        if outcome is not None or self._client_id_in_use:
+            raise self._why_not_connected(session, outcome)
+        self._waited_in_vain = 0
         self._answers = True
 
-    async def _end_session(self, why: str) -> None:
+    def _why_not_connected(self, session: Session, outcome: BaseException | None) -> BaseException:
+        """What a person should hear of an attempt that led to nothing: as far as it came, and what was missing."""
+        waited_before, self._waited_in_vain = self._waited_in_vain, 0
+        version = session.server_version
+        if self._client_id_in_use:
+            return diagnosis.client_id_in_use(self.settings.client_id)
+        if 0 < version < NEEDED_VERSION:
+            return diagnosis.too_old(version, NEEDED_VERSION)
+        if isinstance(outcome, asyncio.CancelledError):
+            return diagnosis.turned_away() if version else diagnosis.closed_at_once()
+        if outcome is not None and not isinstance(outcome, TimeoutError):
+            return outcome
+        tries = self._waited_in_vain = waited_before + 1
+        timeout = self._timing.connect
+        if version:
+            return diagnosis.not_logged_in("order id" if self._accounts else "account", timeout, tries)
+        return diagnosis.no_gateway(timeout, tries) if session.reached else diagnosis.unreachable(timeout, tries)
+
+    def _number_on(self) -> None:
+        """Know from the start whether there are ids for orders."""
+        self._highest_used = self.journal.highest_ib_order_id
+        self._next_order_id = max(self._next_order_id, self._highest_used + 1)
+        trouble = self._out_of_range()
+        # Told once, not at each connection that asks again.
+        if trouble and str(trouble) != self._detail:
+            logger.warning("no order can be placed: {}", trouble)
+
+    def _trouble_to_ask_about(self, now: float) -> Trouble | None:
+        """The next order id is out of range, and it is time to ask: a gateway says another one to a new connection."""
+        trouble = self._out_of_range()
+        if trouble is None or self._short_since is None:
+            self._short_since = now if trouble else None
+            return None
+        # Not at once: the last orders may have yet to be read, and answered over this connection.
+        return trouble if self.buffer_empty and now - self._short_since >= self._timing.renumber_every else None
+
+    async def _end_session(self, why: str, remedy: str = "") -> None:
         session, self._session = self._session, None
         if session is None:
             return
@@ -408,7 +458,7 @@ class IBConnectionManager:
             except TimeoutError:
                 session.abort()
         self._take_reports()
-        self._say(why)
+        self._say(why, remedy)
         self._log_waiting(why)
 
     def _log_waiting(self, why: str) -> None:
@@ -432,8 +482,7 @@ class IBConnectionManager:
         if self.listener:
             self.listener.on_round_begun()
         await self._ask("open_orders", self._request_orders)
-        self._next_request_id += 1
-        request_id = self._next_request_id
+        request_id = self._request_id = diagnosis.next_request_id(self._request_id)
         await self._ask("executions", lambda: self._connected().request_executions(request_id, self.account))
         await self._ask("completed_orders", self._connected().request_completed_orders)
         # Lists that were asked for before a loss or a silence ended may lack what happened meanwhile.
@@ -443,33 +492,33 @@ class IBConnectionManager:
             first = not self._reconciled
             self._reconciled, self._planned = True, False
             self._say("")
-            if first and self.usable:
+            if first and self.status().usable:
                 logger.info(
                     "the gateway at {}:{} is usable: account {}, next order id {}",
-                    *(self.settings.host, self.settings.port, self.account),
-                    max(self._next_order_id, self.journal.highest_ib_order_id + 1),
+                    *(self.settings.host, self.settings.port, self.account, self._next_order_id),
                 )
                 self._attempts = 0
 
-    async def _ask(self, what: str, send: Callable[[], None], timeout_secs: float | None = None) -> None:
+    async def _ask(self, what: str, send: Callable[[], None]) -> None:
         """Send a request and wait until its End has been handed over, and with it all that came before."""
         await self._token()
         end = self._ends[what] = asyncio.Event()
         self._request_error = ""
         send()
         reach("executor.reconcile.asking")
-        timeout = timeout_secs or self._timing.request
+        timeout = self._timing.request
         try:
             async with asyncio.timeout(timeout):
                 await end.wait()
         except TimeoutError:
-            raise TimeoutError(f"the gateway did not answer the request for {what} within {timeout:g} s") from None
+            raise self._unended.on_missing(what, timeout) from None
         finally:
             self._ends.pop(what, None)
         if self._closed.is_set():
             raise ConnectionError("the connection was lost")
         if self._request_error:
-            raise ConnectionError(f"the gateway refused the request for {what}: {self._request_error}")
+            raise self._unended.on_refused(what, self._request_error)
+        self._unended.on_end(what)
         reach("executor.reconcile.answered")
 
     async def _serve(self) -> None:
@@ -484,6 +533,8 @@ class IBConnectionManager:
                 looked_up_at = self.clock()
             elif self._renew:
                 raise ConnectionError(self._renew)
+            elif self.usable and (trouble := self._trouble_to_ask_about(now)):
+                raise trouble
             elif self.usable and self._positions.asking.due(now):
                 await self._ask_for_positions()
             elif self.usable and self.lists_orders and self._may_list_orders(now):
@@ -537,8 +588,7 @@ class IBConnectionManager:
             if self._closed.is_set():
                 raise ConnectionError("the connection was lost")
             if self.clock() - since >= self._timing.request:
-                text = f"the gateway did not answer the request for open_orders within {self._timing.request:g} s"
-                raise TimeoutError(text)
+                raise self._unended.on_missing("open_orders", self._timing.request)
             await asyncio.sleep(TURN_SECS)
 
     async def _ask_the_time(self) -> None:
@@ -574,7 +624,7 @@ class IBConnectionManager:
             self._answers = self._planned = True
             self._undisturbed_since = self.clock()
             logger.info("the gateway answers again; asking for orders and executions")
-            self._say("the gateway answers again; asking for orders and executions")
+            self._say(*self._asking("the gateway answers again"))
         finally:
             self._ends.pop("current_time", None)
 
@@ -617,14 +667,14 @@ class IBConnectionManager:
         """Stay above orders placed with our client id by somebody else, or before the journal was lost.
 
         And above those of other clients: who has listed all open orders must (IB, "The Next Valid Identifier"). But not
-        where that would use up our own numbers.
+        where that would use up our own numbers: up there we take IB's word for the next id, and no other's.
         """
         ours = report.client_id == self.settings.client_id
-        if report.ib_order_id < (FIRST_REQUEST_ID if ours else FIRST_REQUEST_ID // 2):
+        if report.ib_order_id < (OURS_FOLLOWED_BELOW if ours else OTHERS_FOLLOWED_BELOW):
             self._next_order_id = max(self._next_order_id, report.ib_order_id + 1)
 
     def _note_error(self, report: ErrorReport) -> None:
-        if report.req_id >= FIRST_REQUEST_ID:
+        if diagnosis.is_request(report.req_id):
             self._request_error = f"{report.code} {report.text}"
             if "executions" in self._ends:
                 self._ends["executions"].set()
@@ -638,13 +688,13 @@ class IBConnectionManager:
                     said = f"{report.code} {report.text}"
                     logger.warning("the gateway has lost IB, no order passes until it is back: {}", said)
                 self._ib_behind = self._reconciled = self._planned = False
-                self._detail = f"IB is not behind the gateway: {report.code}"
+                self._detail, self._remedy = f"IB is not behind the gateway: {report.code}", ""
             case Meaning.RESTORED:
                 logger.info("IB is back, orders and fills are looked up first: {} {}", report.code, report.text)
                 self._ib_behind = True
                 self._undisturbed_since = self.clock()
                 self._reconciled = False
-                self._detail = "IB is back; asking for orders and executions"
+                self._detail, self._remedy = self._asking("IB is back")
             case _:
                 pass
 
@@ -711,9 +761,14 @@ class IBConnectionManager:
         if report.message_id in ORDER_MESSAGES and self.listener:
             self.listener.on_unreadable(report)
 
-    def _say(self, detail: str) -> None:
-        self._detail = detail
+    def _say(self, detail: str, remedy: str = "") -> None:
+        self._detail, self._remedy = detail, remedy
         self._tell_status()
+
+    def _asking(self, since: str) -> tuple[str, str]:
+        """That lists are asked for; or why that was in vain before, until it is no more. With what to do about it."""
+        trouble = self._unended.trouble or self._out_of_range()
+        return (str(trouble), trouble.remedy) if trouble else (f"{since}; asking for orders and executions", "")
 
     def _tell_status(self) -> None:
         status = self.status()
@@ -728,8 +783,11 @@ class IBConnectionManager:
             self.listener.on_status()
 
 
-def _words(error: OSError) -> str:
-    """Why there is no connection, for people."""
+def _words(error: OSError) -> tuple[str, str]:
+    """Why there is no connection, for people, and what to do about it where that is known."""
+    if isinstance(error, Trouble):
+        return str(error), error.remedy
     if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there; start it, or set ib.host and ib.port (ORDERFUSE_IB__PORT) to where it is"
-    return why(error) or type(error).__name__
+        # What mostly helps, which `status` says by itself, is right here.
+        return "nothing listens there; start it, or set ib.host and ib.port (ORDERFUSE_IB__PORT) to where it is", ""
+    return why(error) or type(error).__name__, ""

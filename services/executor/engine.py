@@ -34,7 +34,7 @@ from orderfuse.messages import (
 from services.crash_points import reach
 from services.executor.account_watch import AccountWatch, ForeignPolicy
 from services.executor.connection import IBConnectionManager
-from services.executor.doubts import Rounds, same_trading_day
+from services.executor.doubts import Doubt, Rounds, same_trading_day
 from services.executor.drift import NOT_COUNTED, DriftCheck, Held, LegFill
 from services.executor.foundlings import Foundlings, expected
 from services.executor.global_cancel import GlobalCancelDebt
@@ -93,8 +93,8 @@ class OrderExecutionEngine:
         self._allow = allow_order_fields
         self._clock = connection.clock
         self._rounds = Rounds()
-        # Orders that IB once had and did not list in the first round over this connection.
-        self._unheard: list[str] = []
+        # Orders that IB once had and did not list in the last round.
+        self._unheard: dict[str, Doubt] = {}
         self._last_connection = float("-inf")
         self._unsaved = Effects()
         self._retry_at = 0.0
@@ -105,7 +105,7 @@ class OrderExecutionEngine:
         self._foundlings = Foundlings(self.journal.client_id)
         self._expected_at: dict[str, float] = {}
         self._lists_complete = False
-        self._round_begun_at = float("-inf")
+        self._round_begun_at = self._orders_asked_at = float("-inf")
         # Orders that nobody here knows are taken on once the breaker has said which ones it knows.
         self.may_adopt = True
         # Fills that a first list of positions has in it already must not be counted on top of it.
@@ -239,6 +239,7 @@ class OrderExecutionEngine:
             ib_order_id=0,
             quantity=order.quantity,
             tif=order.order.get("tif", ""),
+            oca_group=order.order.get("ocaGroup", ""),
             combo=order.combo,
             placed_ns=self.journal.wall_ns(),
             protect=order.protect,
@@ -321,6 +322,8 @@ class OrderExecutionEngine:
         """Cancel an order at IB, now or as soon as it can be sent."""
         logger.info("{}: cancel asked for (request {})", order_id, request_id or "of orderfuse itself")
         self._take(self.ledger.on_cancel_asked(order_id, request_id))
+        # Before it leaves: after a crash nobody else knows that an end is of our own making.
+        self._save()
         self._send_cancels()
         self._save()
 
@@ -339,6 +342,7 @@ class OrderExecutionEngine:
         logger.warning("{} of our orders are cancelled: {}", len(chosen), why)
         for order_id in chosen:
             self._take(self.ledger.on_cancel_asked(order_id, None, why))
+        self._save()
         self._send_cancels()
         self._save()
 
@@ -486,11 +490,14 @@ class OrderExecutionEngine:
 
     def on_orders_asked(self) -> None:
         """IB is asked for all open orders of the account."""
+        self._orders_asked_at = self._clock()
         self._account.on_list_begun()
 
     def on_orders_listed(self) -> None:
         """IB has listed all open orders of the account."""
         self._account.on_list_end()
+        if self.connection.usable:
+            self._take(self.ledger.see_listed(self._orders_asked_at, self._clock()))
 
     def on_unreadable(self, report: Unreadable) -> None:
         """Something about orders could not be read: what is true of them, only a person can find out."""
@@ -540,26 +547,25 @@ class OrderExecutionEngine:
                 self._take(self.ledger.on_cancel_asked(order_id, None))
         # A round that was under way when an order ended may not show it; the one after that round does.
         listed_before = self._rounds.last
-        self._rounds.on_round(self._clock(), undisturbed_since)
-        for order_id, since in self.ledger.doubts().items():
+        self._rounds.on_round(self._round_begun_at, self._clock(), undisturbed_since)
+        for order_id, doubt in self.ledger.doubts().items():
             record = self.ledger.record(order_id)
             provable = self.ledger.is_provable(order_id)
-            if record and provable and self._rounds.settle(since) and self._is_of_today(record):
+            if record and provable and self._rounds.settle(doubt) and self._is_of_today(record):
                 self._take(self.ledger.on_reconciled(order_id))
         self._answer_changes(listed_before)
         self._unheard = self.ledger.unheard_since(undisturbed_since)
-        if self._rounds.settle(float("-inf")):
-            for order_id in self._unheard:
-                self._take(self.ledger.on_lost(order_id))
-            self._unheard = []
+        for order_id in [each for each, doubt in self._unheard.items() if self._rounds.settle(doubt)]:
+            self._take(self.ledger.on_lost(order_id))
+            del self._unheard[order_id]
         for order_id, sought_at in self.ledger.fills_sought().items():
             if sought_at <= listed_before:
                 self._take(self.ledger.on_lost(order_id))
         self._save()
 
     def _answer_changes(self, listed_before: float) -> None:
-        for order_id, since in self.ledger.changes().items():
-            if self._rounds.settle(since):
+        for order_id, doubt in self.ledger.changes().items():
+            if self._rounds.settle(doubt) and self.ledger.is_heard_since(order_id, doubt.since):
                 self._take(self.ledger.on_change_failed(order_id, "IB lists the order unchanged"))
         for order_id, ended_at in self.ledger.changes_of_ended().items():
             if ended_at <= listed_before:
@@ -570,8 +576,7 @@ class OrderExecutionEngine:
         """Whatever it takes to know whether IB has the orders that it has not answered."""
         if not self.connection.usable:
             return
-        sought = self._unheard or self.ledger.changes_of_ended() or self.ledger.fills_sought()
-        wanted = bool(sought) or self._global_cancel.waits_for_list()
+        wanted = bool(self._unheard) or self.ledger.seeks() or self._global_cancel.waits_for_list()
         if wanted and self._rounds.another_due(now):
             self.connection.look_up()
         doubts = self.ledger.doubts()
@@ -580,11 +585,12 @@ class OrderExecutionEngine:
             # IB's lists are of today: they can settle none of these.
             doubts = {}
         # Open orders are listed on any day, and with them the terms that hold.
-        doubts |= {order_id: since for order_id, since in self.ledger.changes().items() if now - since >= ANSWER_SECS}
+        changes = self.ledger.changes().items()
+        doubts |= {order_id: doubt for order_id, doubt in changes if now - doubt.since >= ANSWER_SECS}
         if not doubts:
             return
         made_at = self.connection.undisturbed_since
-        old = max(doubts.values()) >= made_at
+        old = any(doubt.bytes_lost and doubt.since >= made_at for doubt in doubts.values())
         if old and not self.ledger.window_used(now) and now - made_at >= RENEW_EVERY_SECS:
             self.connection.renew(f"a new connection for the orders in doubt: {', '.join(list(doubts)[:5])}")
         elif not old and self._rounds.another_due(now):
@@ -599,15 +605,15 @@ class OrderExecutionEngine:
         if not self.connection.ready:
             return
         self._send_global_cancel()
-        for record in self.ledger.cancels_to_send():
+        for order_id, ib_order_id in self.ledger.cancels_to_send().items():
             # Before the connection is reconciled IB may not know our orders yet.
             if not self.connection.usable or not self.connection.pacer.free(self._clock(), cancel=True):
                 return
             reach("executor.cancel.unsent")
-            self.connection.cancel(record.ib_order_id)
+            self.connection.cancel(ib_order_id)
             reach("executor.cancel.sent")
-            logger.info("{}: cancel written", record.order_id)
-            self._take(self.ledger.on_cancel_sent(record.order_id))
+            logger.info("{}: cancel written", order_id)
+            self._take(self.ledger.on_cancel_sent(order_id, self._clock()))
 
     def _send_global_cancel(self) -> None:
         now = self._clock()
@@ -642,6 +648,8 @@ class OrderExecutionEngine:
         """Collect what a step brought; `_save` keeps it."""
         for note in effects.notes:
             logger.info("{}", note)
+        for alarm in effects.alarms:
+            logger.warning("{}", alarm)
         if effects.look_up:
             self.connection.look_up()
         self._unsaved.facts.extend(entry for entry in effects.facts if not self._is_repeat(entry[0]))

@@ -138,6 +138,7 @@ def expected(message: Expect) -> OrderRecord:
         adopting=True,
         revision=change.revision if change else 0,
         change=Change(change.request_id, change.revision, change.terms) if change else None,
+        oca_group=message.oca_group,
     )
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from msgspec import structs
-
-from orderfuse.messages import Adopted, CancelFailed, ExpectedChange, Fact, NotPlaced, Rejected, Tripped, Written
+from orderfuse.messages import Accepted, Adopted, CancelFailed, ExpectedChange, Fact, NotPlaced, Tripped, Written
+from services.executor import cancels, twins
+from services.executor.brackets import Brackets
+from services.executor.doubts import Doubt
 from services.executor.foundlings import Foundling
-from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system
+from services.executor.kin import GROUP_OVER, Kin
+from services.executor.outcomes import NO_SUCH_ORDER, Meaning, for_system, may_be_read_only
 from services.executor.records import Change, Effects, History, OrderRecord, split_exec_id
-from services.executor.story import Story, short
+from services.executor.retold import retold
+from services.executor.story import MAX_REASON, Story, short
 from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,
@@ -33,8 +36,12 @@ ANSWER_SECS = 5.0
 KEEP_ENDED_SECS = 600.0
 # A full collection looks at them all: 30,000 took 79 ms, and the journal has those that do not stay.
 MAX_ENDED = 10_000
+# An order may be sent to an OCA group behind the fill that ends it; a name that is used again later is another group.
+GROUP_ENDS_SECS = 10.0
 # Commissions that came before their execution: never seen, but cheap to survive.
 MAX_EARLY_COMMISSIONS = 1000
+# Each code that nobody knows is told once; a gateway that made up more of them would fill the memory.
+MAX_CODES_TOLD = 1000
 # Before this process began; whatever it finds out comes later.
 _LONG_AGO = float("-inf")
 
@@ -51,6 +58,8 @@ class Ledger:
         self._history = history
         self._client_id = client_id
         self._stories: dict[str, Story] = {}
+        self._kin = Kin(self._stories)
+        self._brackets = Brackets(self._stories, self._kin, lambda order_id: self._find(order_id=order_id))
         self._by_perm: dict[int, str] = {}
         self._by_ib_id: dict[int, str] = {}
         # By the execution's id without its revision.
@@ -64,11 +73,15 @@ class Ledger:
         self._over_unchanged: dict[str, float] = {}
         # Orders without all of their fills, and since when those are sought.
         self._sought: dict[str, float] = {}
+        # Orders of which IB was asked whether it still has them, and has not said so since.
+        self._asked: dict[str, float] = {}
         # Orders that IB may or may not have, and since when that is open.
-        self._doubts: dict[str, float] = {}
+        self._doubts: dict[str, Doubt] = {}
         self._unanswered: dict[str, float] = {}
         self._early_commissions: dict[str, CommissionReport] = {}
         self._codes_told: set[int] = set()
+        # IB's id of the last order that was refused with 321 in another language, if nothing else came since.
+        self._foreign_321 = 0
         self._now = 0.0
 
     # -- what we do ---------------------------------------------------------------------------------------
@@ -96,13 +109,17 @@ class Ledger:
         for record in records:
             self._remember(record)
             if not record.accepted:
-                self._doubts[record.order_id] = _LONG_AGO
+                self._doubts[record.order_id] = Doubt(_LONG_AGO)
             if not record.answered:
                 self._unanswered[record.order_id] = _LONG_AGO
 
     def intend(self, record: OrderRecord) -> None:
         """Remember an order whose intent is in the journal and whose bytes have not left."""
         self._remember(record)
+        for order_id in self._kin.filled_of_group(record):
+            if self._now - self._ended.get(order_id, self._now) < GROUP_ENDS_SECS:
+                # It comes to a group that is over.
+                record.kin_over = GROUP_OVER
 
     def on_written(self, order_id: str, now: float) -> Effects:
         """The order's bytes have left for IB."""
@@ -120,7 +137,7 @@ class Ledger:
         effects.keep(record)
         self._remember(record)
         if not record.accepted:
-            self._doubts[record.order_id] = _LONG_AGO
+            self._doubts[record.order_id] = Doubt(_LONG_AGO)
         return effects
 
     def expect_change(self, order_id: str, change: Change) -> Effects:
@@ -153,7 +170,7 @@ class Ledger:
     def told_again(self, order_id: str) -> list[Fact]:
         """What has become of this order, for a breaker that has forgotten it."""
         story = self._find(order_id=order_id)
-        return story.told_again() if story and not story.record.adopting else []
+        return retold(story) if story and not story.record.adopting else []
 
     def adopting(self) -> list[str]:
         """Orders whose reports are held back until IB's lists are complete."""
@@ -172,8 +189,8 @@ class Ledger:
         self._settle(story)
         return effects
 
-    def doubts(self) -> dict[str, float]:
-        """Orders that IB may or may not have, and since when that is open."""
+    def doubts(self) -> dict[str, Doubt]:
+        """Orders that IB may or may not have."""
         return dict(self._doubts)
 
     def in_doubt(self) -> list[str]:
@@ -199,7 +216,7 @@ class Ledger:
         story = self._stories[order_id]
         story.record.ended = "not_placed"
         reason = "IB does not list it: not among open orders, executions and completed orders"
-        reason += self._missing(story)
+        reason += self._brackets.missing(story)
         effects.tell(story.record, NotPlaced(**_ids(story.record), code="reconciled", reason=reason), "neutral")
         self._settle(story)
         return effects
@@ -247,23 +264,47 @@ class Ledger:
         self._settle(story)
         return effects
 
-    def changes(self) -> dict[str, float]:
-        """Orders with a change that IB has not answered, and since when."""
+    def changes(self) -> dict[str, Doubt]:
+        """Orders with a change of which it is not known whether IB has done it."""
         pending = {at: self._stories[at] for at in self._changing if at in self._stories}
         self._changing = {at for at, story in pending.items() if story.record.change and not story.record.ended}
-        return {at: pending[at].changed_at for at in self._changing}
+        return {at: Doubt(pending[at].changed_at, pending[at].change_doubt is None) for at in self._changing}
+
+    def is_heard_since(self, order_id: str, when: float) -> bool:
+        """Whether IB has shown this order since then (monotonic seconds)."""
+        return self._stories[order_id].heard_at >= when
+
+    def see_listed(self, since: float, now: float) -> Effects:
+        """IB has listed all open orders that it had then: a working one that it did not list has to be looked up."""
+        self._now = now
+        effects = Effects()
+        for story in self._stories.values():
+            record = story.record
+            if record.accepted and not (record.ended or story.doubtful) and story.heard_at < since:
+                story.ask(since)
+                effects.look_up = True
+                self._settle(story)
+        return effects
 
     def changes_of_ended(self) -> dict[str, float]:
         """Orders that ended while a change of them had no answer, and when (monotonic seconds)."""
         return dict(self._over_unchanged)
 
-    def unheard_since(self, when: float) -> list[str]:
-        """Orders that IB had, and of which it has said nothing since (monotonic seconds), nor is in doubt."""
-        return [
-            order_id
+    def unheard_since(self, when: float) -> dict[str, Doubt]:
+        """Orders that IB had, and of which it has said nothing since `when` (monotonic seconds), or since it was asked.
+
+        Orders that are unknown already are not among them.
+        """
+        asked = {
+            order_id: max(when, story.asked_after)
             for order_id, story in self._stories.items()
-            if story.record.accepted and not story.record.ended and not story.doubtful and story.heard_at < when
-        ]
+            if story.record.accepted and not (story.record.ended or story.doubtful)
+        }
+        return {at: Doubt(since, False) for at, since in asked.items() if self._stories[at].heard_at < since}
+
+    def seeks(self) -> bool:
+        """Whether there is an order that IB was asked about and that its lists have not settled."""
+        return bool(self._asked or self._sought or self._over_unchanged)
 
     def fills_sought(self) -> dict[str, float]:
         """Orders that IB calls Filled without listing all of their fills, and since when those were asked for."""
@@ -295,14 +336,9 @@ class Ledger:
         return [
             order_id
             for order_id, story in self._stories.items()
-            if not (story.record.ended or story.record.protect or story.record.cancel_asked or self._protects(story))
+            if not (story.record.ended or story.record.protect or story.record.cancel_asked)
+            and not self._brackets.protects(story)
         ]
-
-    def _protects(self, story: Story) -> bool:
-        if story.record.parent:
-            parent = self._find(order_id=story.record.parent)
-            return parent is not None and (parent.filled > 0 or not parent.record.ended)
-        return story.filled > 0 and any(leg.record.accepted for leg in self._living_legs(story.record.order_id))
 
     def on_cancel_asked(self, order_id: str, request_id: str | None, why: str = "") -> Effects:
         """Somebody wants this order cancelled; `cancels_to_send` has it until its cancel has left.
@@ -313,25 +349,34 @@ class Ledger:
         story = self._find(order_id=order_id)
         if story is not None and story.record.ended == "cancelled":
             return effects  # That has been told, and is what was asked for.
+        if story is not None and request_id is not None and request_id == story.record.answered_cancel:
+            return effects  # So has this, to a breaker that died before it took it.
         if story is None or story.record.ended:
             no = f"the order was {story.record.ended}" if story else "the executor does not know this order"
+            if story is not None and request_id is not None and request_id == story.record.cancel_request_id:
+                # IB's own answer, which is still to come, is no news then.
+                story.fail_cancel(0, no, effects)
+                return effects
             strategy_id = story.record.strategy_id if story else ""
             fact = CancelFailed(order_id=order_id, strategy_id=strategy_id, request_id=request_id, ib_code=0, reason=no)
             effects.facts.append((fact, None))
+            if story is not None:
+                story.record.answered_cancel = request_id
+                effects.keep(story.record)
             return effects
-        record = story.record
-        record.cancel_asked, record.cancel_sent = True, False
-        record.cancel_request_id = request_id or record.cancel_request_id
-        record.cancel_why = why
-        effects.keep(record)
+        cancels.ask(story.record, request_id, why)
+        story.cancels.on_asked()
+        effects.keep(story.record)
         self._settle(story)
         return effects
 
-    def on_cancel_sent(self, order_id: str) -> Effects:
+    def on_cancel_sent(self, order_id: str, now: float) -> Effects:
         """The cancel's bytes have left for IB."""
+        self._now = now
         effects = Effects()
         story = self._stories[order_id]
-        story.record.cancel_sent = True
+        story.record.cancel_sent = story.record.cancel_left = True
+        story.cancels.on_sent(now)
         effects.keep(story.record)
         self._settle(story)
         return effects
@@ -341,7 +386,7 @@ class Ledger:
         effects = Effects()
         for story in self._stories.values():
             if not story.record.ended:
-                story.record.cancel_asked = story.record.cancel_sent = True
+                story.record.cancel_asked = story.record.cancel_sent = story.record.cancel_left = True
                 effects.keep(story.record)
                 self._settle(story)
         return effects
@@ -352,14 +397,16 @@ class Ledger:
         for story in list(self._stories.values()):
             if story.record.cancel_sent and not story.record.ended:
                 story.record.cancel_sent = story.record.denied = False
+                story.cancels.on_new_connection()
                 effects.keep(story.record)
                 self._settle(story)
         return effects
 
-    def cancels_to_send(self) -> list[OrderRecord]:
-        """Orders whose cancel was asked for and has not left yet."""
+    def cancels_to_send(self) -> dict[str, int]:
+        """Orders whose cancel was asked for and has not left yet, and the number of IB's that it is for."""
         # One that was never heard of here has no number of IB's yet, until its lists tell.
-        return [story.record for story in self._cancels.values() if story.record.ib_order_id > 0]
+        wanted = {order_id: story.cancel_number for order_id, story in self._cancels.items()}
+        return {order_id: number for order_id, number in wanted.items() if number > 0}
 
     def unanswered(self) -> list[str]:
         """What is written to IB and not answered: orders, and changes as `order_id~revision`."""
@@ -370,7 +417,9 @@ class Ledger:
         """How many orders are written and unanswered, without those too old to hold up the line."""
         # A bracket takes one place: that of its parent.
         orders = [at for order_id, at in self._unanswered.items() if not self._stories[order_id].record.parent]
-        waiting = (*orders, *self.changes().values())
+        # What IB has answered in words that nobody knows takes no place.
+        changes = [doubt.since for doubt in self.changes().values() if doubt.bytes_lost]
+        waiting = (*orders, *changes)
         return sum(1 for written_at in waiting if now - written_at < ANSWER_SECS)
 
     # -- what IB says -------------------------------------------------------------------------------------
@@ -396,8 +445,11 @@ class Ledger:
                     self._answered(story, effects)
                     before = story.record.ended
                     _tell_story(story, report, now, effects)
-                    self._see_leg(story, before, effects)
-                    self._settle(story)
+                    self._see_kin(story, before, effects)
+                else:
+                    self._on_other(story, report, effects)
+        if any(isinstance(fact, Accepted) for fact, _ in effects.facts):
+            self._foreign_321 = 0
         for execution in effects.executions:
             self._by_exec[split_exec_id(execution.exec_id)[0]] = execution.order_id
             early = self._early_commissions.pop(execution.exec_id, None)
@@ -415,11 +467,10 @@ class Ledger:
         for story in list(self._waiting.values()):
             before = story.record.ended
             story.poll(now, effects)
-            self._see_leg(story, before, effects)
-            self._settle(story)
+            self._see_kin(story, before, effects)
         for order_id, written_at in self._unanswered.items():
             if now - written_at >= ANSWER_SECS:
-                self._doubts.setdefault(order_id, written_at + ANSWER_SECS)
+                self._doubts.setdefault(order_id, Doubt(written_at + ANSWER_SECS))
         while forget and self._ended:
             order_id, ended_at = next(iter(self._ended.items()))
             if now - ended_at < KEEP_ENDED_SECS and len(self._ended) <= MAX_ENDED:
@@ -427,71 +478,28 @@ class Ledger:
             self._forget(order_id)
         return effects
 
-    # -- brackets -----------------------------------------------------------------------------------------
+    # -- kin ----------------------------------------------------------------------------------------------
 
     def is_provable(self, order_id: str) -> bool:
-        """Whether IB's lists can show that it does not have this order.
-
-        TWS holds back what comes without the last leg of its bracket, lists it nowhere (ib_insync issues 346, 416),
-        and a person can still transmit it. So a parent is asked about by its cancel, and its legs go by it.
-        """
+        """Whether IB's lists can show that it does not have this order."""
         story = self._find(order_id=order_id)
-        if story is None or not (story.record.legs or story.record.parent):
-            return True
-        if story.record.legs:
-            return story.record.denied
-        parent = self._find(order_id=story.record.parent)
-        return parent is None or parent.record.accepted or bool(parent.record.ended)
+        return story is None or self._brackets.is_provable(story)
 
     def broken_brackets(self) -> list[str]:
-        """What to cancel where IB does not list a whole bracket: its parent, or what is seen if the parent is not."""
-        cancel: dict[str, None] = {}
-        for story in self._stories.values():
-            record = story.record
-            if not record.parent or record.ended:
-                continue
-            parent = self._find(order_id=record.parent)
-            unit = [parent, *self._living_legs(record.parent)] if parent else []
-            living = [each for each in unit if not each.record.ended]
-            seen = [each for each in living if each.record.accepted]
-            if len(seen) == len(living):
-                continue
-            if parent in seen:
-                # A parent with fills would take along the legs that protect them.
-                seen = [] if parent and parent.filled and len(seen) > 1 else [parent]
-            elif not seen and parent in living:
-                # Nothing of it is listed, and all of it may be held back.
-                seen = [parent]
-            cancel.update({each.record.order_id: None for each in seen if each and not each.record.cancel_asked})
-        return list(cancel)
+        """What to cancel where IB does not list a whole bracket."""
+        return self._brackets.broken()
 
-    def _living_legs(self, parent_id: str) -> list[Story]:
-        return [each for each in self._stories.values() if each.record.parent == parent_id and not each.record.ended]
-
-    def _see_leg(self, story: Story, before: str, effects: Effects) -> None:
-        """A leg that IB refuses leaves its parent without it: what of the parent is not filled is cancelled."""
-        record = story.record
-        if not record.parent or record.ended != "rejected" or before == "rejected":
-            return
-        missing = self._missing(story)
-        if missing:
-            effects.notes.append(f"{record.order_id}{missing}")
-            effects.facts = [
-                (structs.replace(fact, reason=(fact.reason + missing)[:500]), outcome)
-                if isinstance(fact, Rejected) and fact.order_id == record.order_id
-                else (fact, outcome)
-                for fact, outcome in effects.facts
-            ]
-        parent = self._find(order_id=record.parent)
-        if parent and not parent.record.ended and not (parent.filled and self._living_legs(record.parent)):
-            effects.notes.append(f"{record.parent}: cancelled, since IB refused its leg {record.order_id}")
-            effects.orders.update(self.on_cancel_asked(record.parent, None).orders)
-
-    def _missing(self, story: Story) -> str:
-        parent = self._find(order_id=story.record.parent) if story.record.parent else None
-        if parent is None or not parent.filled:
-            return ""
-        return f"; this leg of {parent.record.order_id} is missing: {parent.filled:g} are filled without it"
+    def _see_kin(self, story: Story, before: str, effects: Effects) -> None:
+        """What was said of an order may concern those that go together with it. `before`: how it had ended."""
+        if before != "rejected":
+            parent_id = self._brackets.see_refused_leg(story, effects)
+            if parent_id:
+                effects.orders.update(self.on_cancel_asked(parent_id, None).orders)
+        for order_id in self._kin.see(story, effects):
+            relative = self._stories[order_id]
+            relative.kin_over(self._now, effects)
+            self._settle(relative)
+        self._settle(story)
 
     def _on_commission(self, report: CommissionReport, effects: Effects) -> None:
         order_id = self._by_exec.get(split_exec_id(report.exec_id)[0])
@@ -510,30 +518,60 @@ class Ledger:
         story = self._find(ib_order_id=report.req_id) if report.req_id > 0 else None
         if story:
             self._answered(story, effects)
-            before = story.record.ended
-            if self._is_denial(story, report):
-                story.record.denied = True
-                effects.keep(story.record)
-                effects.notes.append(f"{story.record.order_id}: IB has no such order ({report.code})")
-                return
-            verdict = story.on_error(report, effects)
-            self._see_leg(story, before, effects)
-            if verdict.meaning is Meaning.DOUBT:
-                self._doubts[story.record.order_id] = self._now
-            self._settle(story)
+            record, before = story.record, story.record.ended
+            if report.code in NO_SUCH_ORDER and record.cancel_sent and not record.accepted:
+                record.denied = True
+                effects.keep(record)
+            verdict = story.on_error(report, self._now, effects)
+            if verdict.meaning is Meaning.DOUBT or story.cancels.refusal is report:
+                self._doubts[record.order_id] = Doubt(self._now, verdict.bytes_lost)
+            elif verdict.meaning in (Meaning.NOTICE, Meaning.REDUCED) and not record.accepted:
+                # IB has read it, and has not shown it yet: where that was its last word, its lists must tell.
+                self._doubts.setdefault(record.order_id, Doubt(self._now, bytes_lost=False))
+            self._see_kin(story, before, effects)
+            self._see_validation(report, effects)
         else:
             verdict = for_system(report.code, report.text)
         if verdict.trip:
             effects.facts.append((Tripped(ib_code=report.code, reason=short(report.text)), None))
-        if not verdict.known and report.code not in self._codes_told:
+        if not verdict.known and report.code not in self._codes_told and len(self._codes_told) < MAX_CODES_TOLD:
             self._codes_told.add(report.code)
-            effects.notes.append(f"IB's code {report.code} is in no table: {report.text}")
+            effects.alarms.append(f"IB's code {report.code} is in no table: {short(report.text)}")
 
-    def _is_denial(self, story: Story, report: ErrorReport) -> bool:
-        """Whether this answers the cancel of an order that is in doubt already."""
+    def _see_validation(self, report: ErrorReport, effects: Effects) -> None:
+        """A read-only API refuses every order with 321, in the language of its TWS: two orders in a row are enough."""
+        if not may_be_read_only(report.code, report.text):
+            self._foreign_321 = 0
+        elif self._foreign_321 in (0, report.req_id):
+            self._foreign_321 = report.req_id
+        else:
+            self._foreign_321 = 0
+            text = f"two orders in a row were refused with 321, is the API read-only there? {short(report.text)}"
+            effects.facts.append((Tripped(ib_code=report.code, reason=text[:MAX_REASON]), None))
+
+    def _on_other(
+        self,
+        story: Story,
+        report: StatusReport | OpenOrderReport | ExecutionReport | CompletedOrderReport,
+        effects: Effects,
+    ) -> None:
+        """Something is said under this order's reference, or number, of an order with another permanent id."""
         record = story.record
-        in_doubt = record.order_id in self._doubts and not record.accepted
-        return report.code in NO_SUCH_ORDER and record.cancel_sent and in_doubt
+        known = len(record.twins)
+        twin = twins.find(record, report, self._client_id)
+        if twin is None:
+            if isinstance(report, StatusReport) and story.is_news(report.perm_id):
+                # It may be the first word of a second order of ours: only IB's list says whose reference it has.
+                effects.look_up = True
+            effects.notes.append(
+                f"{record.order_id} has the permanent id {record.perm_id}: a report with {report.perm_id} is ignored"
+            )
+            return
+        if len(record.twins) > known:
+            self._by_perm[twin.perm_id] = record.order_id
+        before = record.ended
+        twins.on_report(story, twin, report, self._now, effects)
+        self._see_kin(story, before, effects)
 
     def _answered(self, story: Story, effects: Effects) -> None:
         self._unanswered.pop(story.record.order_id, None)
@@ -560,6 +598,9 @@ class Ledger:
             self._unanswered.pop(order_id, None)
         self._mark(self._ended, order_id, holds=bool(story.record.ended) and story.record.change is None)
         self._mark(self._sought, order_id, holds=story.lacks_fills)
+        living = story.record.accepted and not (story.record.ended or story.doubtful)
+        asked = living and story.asked_after > story.heard_at
+        self._mark(self._asked, order_id, holds=asked or twins.is_unsettled(story.record))
         self._mark(self._over_unchanged, order_id, holds=bool(story.record.ended) and story.record.change is not None)
 
     def _mark(self, marks: dict[str, float], order_id: str, *, holds: bool) -> None:
@@ -575,11 +616,16 @@ class Ledger:
             self._by_ib_id[record.ib_order_id] = record.order_id
         if record.perm_id:
             self._by_perm[record.perm_id] = record.order_id
+        for twin in record.twins:
+            self._by_perm[twin.perm_id] = record.order_id
         if record.change:
             self._changing.add(record.order_id)
         for execution in self._history.find_executions(record.order_id):
             story.restore(execution)
             self._by_exec[split_exec_id(execution.exec_id)[0]] = record.order_id
+        # Anew after a restart, if that found it so.
+        story.doubtful = bool(twins.living(record))
+        self._kin.add(record)
         self._settle(story)
         return story
 
@@ -587,8 +633,12 @@ class Ledger:
         story = self._stories.pop(order_id)
         self._ended.pop(order_id, None)
         self._waiting.pop(order_id, None)
+        self._asked.pop(order_id, None)
         self._by_ib_id.pop(story.record.ib_order_id, None)
         self._by_perm.pop(story.record.perm_id, None)
+        for twin in story.record.twins:
+            self._by_perm.pop(twin.perm_id, None)
+        self._kin.forget(story.record)
         for base in story.executions:
             self._by_exec.pop(base, None)
 
@@ -626,18 +676,13 @@ class Ledger:
             self._settle(story)
 
     def _has_perm_id(self, story: Story, perm_id: int, effects: Effects) -> bool:
-        """Learn the permanent id, or refuse a report that carries another one."""
+        """Learn the permanent id; whether a report is about the order that has it."""
         record = story.record
         if perm_id and not record.perm_id:
             record.perm_id = perm_id
             self._by_perm[perm_id] = record.order_id
             effects.keep(record)
-        if perm_id and record.perm_id != perm_id:
-            effects.notes.append(
-                f"{record.order_id} has the permanent id {record.perm_id}: a report with {perm_id} is ignored"
-            )
-            return False
-        return True
+        return not perm_id or record.perm_id == perm_id
 
 
 def _tell_story(
@@ -648,7 +693,7 @@ def _tell_story(
 ) -> None:
     match report:
         case StatusReport():
-            story.on_status(report.status, report.why_held, now, effects)
+            story.on_status(report, now, effects)
         case OpenOrderReport():
             story.on_open_order(report, now, effects)
         case ExecutionReport():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from orderfuse.messages import Fact, Outcome
+from orderfuse.messages import DUST, Fact, Outcome
 from services.executor.drift import LegFill
 from services.gateway.reports import OrderReport
 
@@ -27,20 +27,53 @@ class Change:
 
 
 @dataclass(slots=True)
+class Twin:
+    """Another order that lives, or lived, at IB under our reference.
+
+    A change that IB took while it was away from its own servers can become a second order beside the first
+    (nautilus_trader issue 4564).
+
+    Attributes:
+        ends_with: how much IB says was filled when it was over; None: it is not.
+        executed: the sum of its executions.
+        bases: the executions, without their revisions.
+    """
+
+    perm_id: int
+    ib_order_id: int
+    ends_with: float | None = None
+    executed: float = 0.0
+    bases: list[str] = field(default_factory=list)
+
+    @property
+    def over(self) -> bool:
+        """Whether IB has called it over and all of its fills are known."""
+        return self.ends_with is not None and self.executed >= self.ends_with - DUST
+
+
+@dataclass(slots=True)
 class OrderRecord:
     """What is known of one order, and all of it that a restart needs.
 
     Attributes:
+        tif: its time in force as it was asked for; empty is DAY.
         written: its bytes have left for IB. After a crash it may be False for an order that IB has.
         answered: IB has said anything about it.
         counted: the outcome that the circuits have got; a success after a failure never counts.
         cancel_asked, cancel_sent: somebody wants it cancelled; the cancel has left for IB.
+        cancel_left: a cancel of ours has left for IB at any time: whatever was said of it since, an end is its doing.
+        cancel_request_id, later_cancels: the requests that wait for what becomes of the cancel, the first one apart.
+        answered_cancel: the request that was answered last. A breaker that died before it took the answer asks again.
         legs: how many orders of a bracket were written behind this one, its parent.
         denied: IB has answered its cancel, over this connection, with having no such order.
         protect: it protects a position, so that no automatic cancel takes it.
         cancel_why: why orderfuse itself wants it cancelled; empty if a strategy or a person does.
         adopting: IB's lists have to tell its story first; until then reports about it are held back.
         filled_before: what was filled by executions that IB listed no more when the order was found there.
+        oca_group: the group of which IB keeps one: a fill of a member ends the others.
+        kin_over: why IB may end it by itself: what has become of its OCA group, or of its bracket.
+        reduced: IB has cut its quantity by itself (code 481).
+        twins: other orders at IB under our reference.
     """
 
     order_id: str
@@ -59,7 +92,10 @@ class OrderRecord:
     ended: Ended = ""
     cancel_asked: bool = False
     cancel_sent: bool = False
+    cancel_left: bool = False
     cancel_request_id: str | None = None
+    later_cancels: tuple[str, ...] = ()
+    answered_cancel: str | None = None
     # The parent, of a bracket's leg.
     parent: str = ""
     legs: int = 0
@@ -70,6 +106,10 @@ class OrderRecord:
     filled_before: float = 0.0
     revision: int = 0
     change: Change | None = None
+    oca_group: str = ""
+    kin_over: str = ""
+    reduced: bool = False
+    twins: tuple[Twin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +159,7 @@ class Effects:
         held: reports about an order whose story is not known here, and its id if that is.
         fills: what executions move positions by.
         notes: for the log.
+        alarms: for the log, where a person should look.
     """
 
     facts: list[tuple[Fact, Outcome | None]] = field(default_factory=list)
@@ -126,6 +167,7 @@ class Effects:
     executions: list[Execution] = field(default_factory=list)
     fills: list[LegFill] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
     look_up: bool = False
     held: list[tuple[OrderReport, str]] = field(default_factory=list)
 
@@ -139,4 +181,4 @@ class Effects:
         self.orders[record.order_id] = record
 
     def __bool__(self) -> bool:
-        return bool(self.facts or self.orders or self.executions or self.notes or self.look_up)
+        return bool(self.facts or self.orders or self.executions or self.notes or self.alarms or self.look_up)

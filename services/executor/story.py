@@ -1,8 +1,9 @@
 """The story of one order at IB: which facts its reports make, in whatever order they come. Pure.
 
-Two rules stand behind most of it. A rejection comes as an error, as the status Inactive, or as both, either
-first; so a status that looks like an end and that nobody asked for waits a moment for its text. And only IB
-ends an order: an error that leaves it open whether the order lives makes doubt, never an end.
+Three rules stand behind most of it. A rejection comes as an error, as the status Inactive, or as both, either first; so
+a status that looks like an end and that nobody asked for waits a moment for its text. An end is told once IB's own
+numbers and its executions agree. And only IB ends an order: an error that leaves it open whether the order lives makes
+doubt, never an end.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from orderfuse.messages import (
     CancelFailed,
     Cancelled,
     Commission,
-    Fact,
     Filled,
-    NotPlaced,
     Outcome,
     Rejected,
     Replaced,
@@ -25,33 +24,42 @@ from orderfuse.messages import (
     Unknown,
     Working,
 )
-from services.executor.outcomes import Meaning, Operation, Verdict, for_order
-from services.executor.records import Change, Effects, Ended, Execution, OrderRecord, split_exec_id
+from services.executor import cancels, twins
+from services.executor.cancels import CancelWatch
+from services.executor.ends import Ending, ordinary_because, reason_for
+from services.executor.outcomes import CANCEL, MODIFY, Meaning, Operation, Verdict, for_order
+from services.executor.quantities import Numbers
+from services.executor.records import Change, Effects, Ended, Execution, OrderRecord, Twin, split_exec_id
 from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,
     ErrorReport,
     ExecutionReport,
     OpenOrderReport,
+    StatusReport,
 )
 
 # A rejection's text and its status come milliseconds apart; a second later none will come.
 TEXT_WAIT_SECS = 1.0
+# The fill that ends an order's kin may be told after the end that it brings.
+KIN_WAIT_SECS = 2.0
 # Stops, and orders outside hours, rest in PreSubmitted: standing there this long is a success.
 RESTING_SECS = 2.0
-# The last fill comes within milliseconds of the status Filled; after this it is asked for, once.
-MISSING_FILL_SECS = 2.0
+# Others that IB names under an order's number, each looked up once.
+MAX_STRANGERS = 10
 # IB's reasons can be long; an event's is not.
 MAX_REASON = 500
 # Quantities are sums of decimal numbers: beyond this many places there is only binary dust.
 DECIMALS = 8
 
-# Orders of these times in force end by themselves: that nobody asked for the end is no failure.
-ENDS_BY_ITSELF = frozenset({"IOC", "FOK", "GTD", "DTC", "OPG", "AUC"})
 CANCELLED_STATUSES = frozenset({"Cancelled", "ApiCancelled"})
 SUCCESS_STATUSES = frozenset({"Submitted", "Filled"})
 # These prove that an order lives which was believed to be over; PendingCancel and the like prove nothing.
 PROOFS_OF_LIFE = frozenset({"PreSubmitted", "Submitted", "Filled"})
+# IB's word that an order to sell short is held until shares are found: its Inactive is no rejection.
+HELD_CODE = 404
+# An answer to an order that names no state: only what it is about.
+CANCELLED_CODE = 202
 
 
 @dataclass(slots=True)
@@ -60,20 +68,27 @@ class Story:
 
     record: OrderRecord
     executions: dict[str, Execution] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
+    cancels: CancelWatch = field(default_factory=CancelWatch)
     resting_since: float | None = None
-    end_waits_since: float | None = None
-    end_waits_for: str = ""
-    fill_missing_since: float | None = None
-    # The missing fills of an order that IB calls Filled have been asked for.
-    fills_sought: bool = False
+    ending: Ending | None = None
+    # IB has said that it waits for shares to sell short.
+    locating: bool = False
     # Whether IB has it was open for a moment: its next status is told even if it is the old one.
     doubtful: bool = False
+    # Permanent ids of others that IB has named under its number.
+    strangers: tuple[int, ...] = ()
     # When the change that has no answer left for IB, monotonic seconds; -inf: before this process.
     changed_at: float = float("-inf")
     # When IB last showed that it has it, monotonic seconds. An error shows no such thing: it may say the contrary.
     heard_at: float = float("-inf")
-    # The code with which IB refused the last cancel: said once more, it is no news.
-    cancel_refused: int = 0
+    # Since when IB is asked whether it still has it, although this connection has shown it.
+    asked_after: float = float("-inf")
+    # When IB first showed it; -inf: before this process.
+    accepted_at: float = float("-inf")
+    # What IB said of the last change; and of the one that is under way, in words that nobody knows.
+    change_said: ErrorReport | None = None
+    change_doubt: ErrorReport | None = None
 
     @property
     def filled(self) -> float:
@@ -81,8 +96,19 @@ class Story:
         return round(self.record.filled_before + self._executed, DECIMALS)
 
     @property
+    def had_fill(self) -> bool:
+        """Whether any of it was filled, by its executions or by IB's own word."""
+        return self.filled > 0 or bool(self.numbers.filled)
+
+    @property
     def _executed(self) -> float:
         return sum(e.shares for e in self.executions.values() if e.counts)
+
+    @property
+    def _filled_of_its_own(self) -> float:
+        """What IB's own numbers speak of: without what was filled of another order under the same reference."""
+        others = {base for twin in self.record.twins for base in twin.bases}
+        return round(self.filled - sum(e.shares for base, e in self.executions.items() if base in others), DECIMALS)
 
     @property
     def remaining(self) -> float:
@@ -102,15 +128,34 @@ class Story:
         return record.cancel_asked and not record.cancel_sent and not record.ended
 
     @property
+    def cancel_number(self) -> int:
+        """IB's order id that the next cancel is for: of what lives under the reference."""
+        living = twins.living(self.record)
+        return living[0].ib_order_id if living and self.ending is not None else self.record.ib_order_id
+
+    @property
     def waits(self) -> bool:
         """Whether the mere passing of time can bring a fact."""
-        stamps = (self.resting_since, self.end_waits_since, self.fill_missing_since)
-        return any(stamp is not None for stamp in stamps)
+        stamps = (self.resting_since, self.ending, self.numbers.unfit_since)
+        seeking = self.numbers.sought and not self.record.ended
+        return self.cancels.waits or seeking or any(each is not None for each in stamps)
 
     @property
     def lacks_fills(self) -> bool:
-        """Whether IB calls it Filled and, although asked, has not shown all of its fills."""
-        return self.fills_sought and self.remaining > 0 and not (self.record.ended or self.doubtful)
+        """Whether IB says that more is filled than it has shown, although asked, and nobody has been told so."""
+        return self.numbers.sought and not (self.record.ended or self.doubtful)
+
+    def ask(self, now: float) -> None:
+        """IB is asked from now on whether it still has it; until it says so, the first time counts."""
+        if self.asked_after <= self.heard_at:
+            self.asked_after = now
+
+    def is_news(self, perm_id: int) -> bool:
+        """Whether this stranger is named for the first time; of so many, since ids are given out again."""
+        if perm_id in self.strangers or len(self.strangers) >= MAX_STRANGERS:
+            return False
+        self.strangers = (*self.strangers, perm_id)
+        return True
 
     def restore(self, execution: Execution) -> None:
         """Take an execution from the journal; the highest revision stands."""
@@ -121,47 +166,74 @@ class Story:
 
     # -- reports ------------------------------------------------------------------------------------------
 
-    def on_status(self, status: str, why_held: str, now: float, effects: Effects) -> None:
-        """`orderStatus`, or the status inside `openOrder`."""
-        held = why_held == "locate"
-        if status in CANCELLED_STATUSES:
-            self._on_cancelled(now, effects)
-        elif status == "Inactive" and not held:
-            if not self.record.ended:
-                self._wait_for_text("Inactive", now)
-        elif not self.record.ended:
-            self._on_working(status, now, effects)
-        elif self.record.ended != "filled" and status in PROOFS_OF_LIFE:
-            effects.notes.append(f"{self.record.order_id}: IB says {status} after it was {self.record.ended}: it lives")
-            self.record.ended = ""
-            self._on_working(status, now, effects)
+    def on_status(self, report: StatusReport, now: float, effects: Effects) -> None:
+        """`orderStatus`."""
+        self.numbers.on_said(report.filled, report.remaining)
+        self._compare(now)
+        held = twins.is_locating(report) or self.locating
+        self._see_status(report.status, now, effects, held=held, numbered=True)
 
     def on_open_order(self, report: OpenOrderReport, now: float, effects: Effects) -> None:
         """`openOrder`. It does not say why an Inactive order is held; the status before it did."""
         change = self.record.change
         if change is not None and all(report.terms.get(name) == value for name, value in change.terms.items()):
             self._replaced(change, effects)
-        if report.quantity > 0 and report.quantity != self.record.quantity:
+        if 0 < report.quantity < float("inf") and report.quantity != self.record.quantity:
             # IB may reduce an order (code 481): what remains follows IB.
             self.record.quantity = report.quantity
             effects.keep(self.record)
-        self.on_status(report.status, "locate" if self.record.status == "Inactive" else "", now, effects)
+        if report.status == "Filled":
+            self.numbers.on_said(self.record.quantity, 0.0)
+        self._compare(now)
+        held = self.locating or self.record.status == "Inactive"
+        self._see_status(report.status, now, effects, held=held)
 
-    def on_execution(self, report: ExecutionReport, now: float, effects: Effects) -> None:
-        """`execDetails`: a fill, the correction of one, or either again."""
+    def _see_status(self, status: str, now: float, effects: Effects, *, held: bool, numbered: bool = False) -> None:
+        if status in CANCELLED_STATUSES:
+            self._see_end(Ending("cancelled", now, numbered=numbered), now, effects)
+        elif status == "Inactive" and not held:
+            self._see_end(Ending("inactive", now, numbered=numbered), now, effects)
+        elif not self.record.ended:
+            self._on_working(status, now, effects)
+        elif status in PROOFS_OF_LIFE and self.remaining and (status != "Filled" or self.record.ended != "filled"):
+            self._live_on(status, now, effects)
+
+    def _live_on(self, status: str, now: float, effects: Effects) -> None:
+        """It was over, and IB shows that it lives; or it is larger there than it was when it was filled."""
+        record = self.record
+        effects.notes.append(f"{record.order_id}: IB says {status} after it was {record.ended}: it lives")
+        record.ended = ""
+        effects.look_up = True
+        if record.accepted:
+            record.status = status
+            effects.tell(record, Working(**self.ids, status=status, lives=True))
+        self._on_working(status, now, effects)
+
+    def on_execution(self, report: ExecutionReport, now: float, effects: Effects, twin: Twin | None = None) -> None:
+        """`execDetails`: a fill, the correction of one, or either again. `twin`: of which order under our reference."""
         base, revision = split_exec_id(report.exec_id)
         before = self.executions.get(base)
         if before and revision <= split_exec_id(before.exec_id)[1]:
             return
-        # Unknown or not, it has just traded; if IB's lists lack it once more, that is said once more.
+        if twin is not None:
+            twin.bases = twin.bases if base in twin.bases else [*twin.bases, base]
+        # Unknown or not, it has just traded; if it is unknown for all that, that is said once more.
         self.doubtful = False
         counts = not self.record.combo or report.sec_type == "BAG"
         execution = Execution(report.exec_id, self.record.order_id, report.shares, report.price, counts)
         self.executions[base] = execution
         effects.executions.append(execution)
+        if twin is not None:
+            twin.executed = round(sum(self.executions[each].shares for each in twin.bases), DECIMALS)
         if counts:
-            self._accept("Submitted" if self.remaining else "Filled", effects)
-            self._on_fill(execution, before, now, effects)
+            if self.record.ended in ("cancelled", "rejected") and self.remaining:
+                # A part that was filled before its end: to say that it was accepted would give it a new life.
+                self.record.accepted = True
+            self._accept("Submitted" if self.remaining else "Filled", now, effects)
+            self._on_fill(execution, before, effects)
+            self._compare(now)
+            self._try_end(now, effects)
+            twins.see(self, now, effects)
 
     def on_commission(self, report: CommissionReport, effects: Effects) -> None:
         """`commissionReport` of one of our executions; once for each."""
@@ -172,7 +244,7 @@ class Story:
         self.executions[base] = replace(execution, commission=True)
         effects.executions.append(self.executions[base])
         fact = Commission(
-            **self._ids,
+            **self.ids,
             exec_id=report.exec_id,
             commission=report.commission,
             currency=report.currency,
@@ -183,16 +255,22 @@ class Story:
     def on_completed(self, report: CompletedOrderReport, now: float, effects: Effects) -> None:
         """The order was over when we asked. Its fills came before this, with the executions."""
         self._see_last_terms(report, effects)
-        if self.record.ended and self.record.ended != "settled":
+        if self._is_over:
             return
+        filled = max(report.quantities, default=0.0) - min(report.quantities, default=0.0)
+        self.numbers.on_completed(filled, whole=report.status == "Filled")
+        if not self.record.quantity:
+            # Found after both journals were lost: only this list says how large it was.
+            self.record.quantity = max(report.quantities, default=0.0)
+        self._compare(now)
         text = report.completed_status
         rejected = report.status == "Inactive" or "reject" in text.lower()
         if report.status == "Filled":
             self._on_working("Filled", now, effects)
         elif rejected:
-            self._reject(0, text or "Inactive", "failure", effects)
+            self._see_end(Ending("rejected", now, text or "Inactive", explained=True, numbered=True), now, effects)
         elif report.status in CANCELLED_STATUSES:
-            self._cancel(text, effects)
+            self._see_end(Ending("cancelled", now, text, explained=True, numbered=True), now, effects)
         else:
             effects.notes.append(f"{self.record.order_id}: IB completed it with the status {report.status!r} ({text})")
 
@@ -211,150 +289,223 @@ class Story:
         else:
             self.fail_change(0, "the order was over first", "neutral", effects)
 
-    def on_error(self, report: ErrorReport, effects: Effects) -> Verdict:
+    # -- errors -------------------------------------------------------------------------------------------
+
+    def on_error(self, report: ErrorReport, now: float, effects: Effects) -> Verdict:
         """`error` with this order's id."""
-        record = self.record
-        # A fill may be faster than the refusal, and the cancel still wants its answer.
-        cancelling = record.cancel_sent and record.accepted and record.ended != "cancelled"
-        repeated = report.code == self.cancel_refused
-        changing = record.change is not None
-        operation: Operation = "cancel" if cancelling or repeated else "modify" if changing else "new"
+        effects.notes.append(f"{self.record.order_id}: IB says {report.code} {report.text}")
+        operation = self._operation(report)
         verdict = for_order(report.code, report.text, operation)
-        effects.notes.append(f"{record.order_id}: IB says {report.code} {report.text}")
+        self.locating = self.locating or report.code == HELD_CODE
         if operation == "modify":
-            self._on_error_of_change(report, verdict, effects)
-            return verdict
+            self._on_error_of_change(report, verdict, now, effects)
+        elif operation == "cancel" and (verdict.meaning in _ABOUT_CANCELS or self._unclear(verdict)):
+            self._on_error_of_cancel(report, verdict, now, effects)
+        else:
+            self._on_error_of_order(report, verdict, now, effects)
+        return verdict
+
+    def _operation(self, said: ErrorReport) -> Operation:
+        """What of ours an error answers. A fill may be faster than the refusal of a cancel, which wants its answer."""
+        record, code = self.record, said.code
+        # Some codes are IB's answer to either: what it says of a change, it says of the one that is under way.
+        of_a_cancel = record.cancel_left and code in CANCEL and code not in MODIFY
+        if record.change is not None and code != CANCELLED_CODE and not of_a_cancel:
+            return "modify"
+        if record.cancel_sent and record.ended != "cancelled":
+            return "cancel"
+        if record.revision and (code in MODIFY or said == self.change_said):
+            return "modify"  # Its answer has been told; said once more, it is no news.
+        return "cancel" if record.cancel_left else "new"
+
+    def _unclear(self, verdict: Verdict) -> bool:
+        """Whether this may be about the cancel that is under way as well as about the order."""
+        return not verdict.known and (self.record.cancel_sent or self.cancels.out > 0)
+
+    def _on_error_of_order(self, report: ErrorReport, verdict: Verdict, now: float, effects: Effects) -> None:
+        record = self.record
         match verdict.meaning:
+            case Meaning.REJECTED | Meaning.MARGIN | Meaning.MALFORMED | Meaning.CANCELLED if twins.living(record):
+                # An error names the number, which both have: only the status of either says whose end it is.
+                effects.look_up = True
             case Meaning.REJECTED | Meaning.MARGIN | Meaning.MALFORMED:
-                if not record.ended:
-                    self._reject(report.code, report.text, verdict.outcome, effects)
+                end = Ending("rejected", now, report.text, explained=True, code=report.code, outcome=verdict.outcome)
+                self._see_end(end, now, effects)
             case Meaning.CANCELLED:
-                if not record.ended:
-                    self._cancel(report.text, effects)
-            case Meaning.CANCEL_FAILED:
-                if cancelling:
-                    self._cancel_failed(report, effects)
+                self._see_end(Ending("cancelled", now, report.text, explained=True), now, effects)
+            case Meaning.REDUCED:
+                record.reduced = True
+                effects.keep(record)
             case Meaning.DOUBT:
                 effects.look_up = True
                 if not record.ended and not self.doubtful:
                     self.doubtful = True
                     said = f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
-                    effects.tell(record, Unknown(**self._ids, reason=said), self._failure(verdict.outcome))
+                    effects.tell(record, Unknown(**self.ids, reason=said), self._failure(verdict.outcome))
             case _:
                 pass
-        return verdict
+
+    def _on_error_of_cancel(self, report: ErrorReport, verdict: Verdict, now: float, effects: Effects) -> None:
+        """IB does not cancel: it says why, or in words that nobody knows, or before it knows the order at all."""
+        record = self.record
+        self.cancels.on_word()
+        if not record.cancel_sent or record.ended == "cancelled":
+            return  # Its answer has been told; said once more, or of an earlier one, it is no news.
+        effects.look_up = True
+        if twins.living(record) and self.ending is not None:
+            self.fail_cancel(report.code, f"{twins.why(record)}: {report.text}", effects)
+        elif verdict.meaning is Meaning.CANCELLING:
+            return  # An earlier one is at work; its end is the answer to both.
+        elif not record.ended and (not verdict.known or not record.accepted):
+            self.cancels.hold(report, resends=verdict.known)
+            self.ask(now)
+        else:
+            self.ask(now)
+            self.fail_cancel(report.code, report.text, effects)
 
     def _replaced(self, change: Change, effects: Effects) -> None:
-        self.record.change = None
-        effects.tell(self.record, Replaced(**self._ids, request_id=change.request_id), "success")
+        self.record.change = self.change_doubt = None
+        effects.tell(self.record, Replaced(**self.ids, request_id=change.request_id), "success")
 
     def fail_change(self, code: int, text: str, outcome: Outcome | None, effects: Effects) -> None:
         """The change that is under way did not happen; the order is what its own reports say."""
         change, self.record.change = self.record.change, None
+        doubt, self.change_doubt = self.change_doubt, None
+        if doubt is not None:
+            # What that counts as was told when it came.
+            code, outcome = code or doubt.code, "neutral"
+            text = f"{text}; IB had said {doubt.code}: {doubt.text}"
         if change is not None:
-            fact = ReplaceFailed(**self._ids, request_id=change.request_id, ib_code=code, reason=short(text))
+            fact = ReplaceFailed(**self.ids, request_id=change.request_id, ib_code=code, reason=short(text))
             effects.tell(self.record, fact, outcome)
 
-    def _on_error_of_change(self, report: ErrorReport, verdict: Verdict, effects: Effects) -> None:
+    def _on_error_of_change(self, report: ErrorReport, verdict: Verdict, now: float, effects: Effects) -> None:
+        self.change_said = report
         match verdict.meaning:
             case Meaning.NOTICE | Meaning.CONNECTION | Meaning.DISCONNECTED | Meaning.RESTORED:
                 return
-            case Meaning.DOUBT:
+            case Meaning.REDUCED:
+                self.record.reduced = True
+                effects.keep(self.record)
+                return
+            case Meaning.DOUBT if self.record.change is not None:
                 # Which terms hold is open, the order itself is not: IB's list tells.
-                pass
+                first = self.change_doubt is None
+                self.change_doubt = report
+                self.changed_at = now
+                said = f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
+                doubts = self.record.change.request_id
+                answered = Working(**self.ids, status=self.record.status, doubts=doubts, said=said)
+                if first:
+                    effects.tell(self.record, answered, verdict.outcome)
             case _:
                 self.fail_change(report.code, report.text, verdict.outcome or "neutral", effects)
         # Whether the order has survived the refusal, only its status tells.
         effects.look_up = True
+        self.ask(now)
+
+    # -- time and doubt -----------------------------------------------------------------------------------
+
+    def poll(self, now: float, effects: Effects) -> None:
+        """Let due time pass."""
+        record = self.record
+        if self.numbers.look_up_due(self._filled_of_its_own, now):
+            effects.look_up = True
+            effects.notes.append(f"{record.order_id}: {self._unfit}")
+        self._try_end(now, effects)
+        if self.resting_since is not None and now - self.resting_since >= RESTING_SECS:
+            self.resting_since = None
+            outcome = self._success()
+            if outcome:
+                effects.tell(record, Working(**self.ids, status=record.status), outcome)
+        if record.ended and self.cancels.overdue(now):
+            self.fail_cancel(0, f"the order was {record.ended} first", effects)
+        elif not record.ended and self.cancels.look_up_due(now):
+            effects.look_up = True
+            self.ask(now)
+            effects.notes.append(f"{record.order_id}: its cancel has no answer; IB's lists are asked")
 
     def on_lost(self, effects: Effects) -> None:
         """IB's lists no longer have this order, neither as open nor as over, or not its fills: how it ended is open."""
         if self.doubtful:
             return
         self.doubtful = True
-        why = "IB lists it no longer; it may have ended on an earlier day"
-        if self.record.status == "Filled":
-            why = f"IB says it is filled and lists no execution of {self.remaining:g} of it"
+        if self.numbers.sought:
+            why = self._unfit
+        else:
+            asked = self.asked_after > self.heard_at and (self.record.cancel_left or self.record.revision)
+            why = "IB lists it no longer; it may have ended on an earlier day"
+            if asked:
+                why = "IB does not list it, neither as open nor as over, since it was asked to cancel or to change it"
+            self.fail_change(0, "IB lists the order no longer", "neutral", effects)
         effects.notes.append(f"{self.record.order_id}: {why}. Look it up in TWS")
-        effects.tell(self.record, Unknown(**self._ids, reason=why))
+        effects.tell(self.record, Unknown(**self.ids, reason=why))
 
-    def told_again(self) -> list[Fact]:
-        """What has become of the order, for a breaker that has forgotten it and was sent its id once more."""
-        record = self.record
-        again: dict[str, Any] = {**self._ids, "again": True}
-        facts: list[Fact] = []
-        if record.accepted:
-            numbers: dict[str, Any] = {"ib_order_id": record.ib_order_id, "perm_id": record.perm_id}
-            before = record.filled_before or None
-            facts.append(Accepted(**again, **numbers, status=record.status or "Submitted", filled_before=before))
-        filled = record.filled_before
-        for execution in (each for each in self.executions.values() if each.counts):
-            filled = round(filled + execution.shares, DECIMALS)
-            left = max(0.0, round(record.quantity - filled, DECIMALS))
-            done = record.ended == "filled" and filled >= self.filled
-            prices: dict[str, Any] = {"shares": execution.shares, "price": execution.price, "avg_price": self.avg_price}
-            facts.append(
-                Filled(**again, **prices, exec_id=execution.exec_id, cum_qty=filled, remaining=left, done=done)
-            )
-        why = f"the order was {record.ended} when this breaker's journal was lost"
-        match record.ended:
-            case "cancelled":
-                facts.append(Cancelled(**again, filled=self.filled, remaining=self.remaining, reason=why))
-            case "rejected":
-                facts.append(Rejected(**again, ib_code=0, reason=why))
-            case "not_placed":
-                facts.append(NotPlaced(**again, code="undelivered", reason=why))
-            case "settled":
-                facts.append(Unknown(**again, reason="a person had settled it before this breaker's journal was lost"))
-            case "":
-                facts += [Unknown(**again, reason=why)] if self.doubtful else []
-        return facts
+    @property
+    def _unfit(self) -> str:
+        said, executed = self.numbers.filled or 0.0, self._filled_of_its_own
+        if self.numbers.fits(executed):
+            left = self.numbers.remaining or 0.0
+            return f"IB says that {left:g} of {self.record.quantity:g} remain, {executed:g} are filled"
+        return f"IB says that {said:g} are filled, and lists executions of {executed:g}"
 
-    def poll(self, now: float, effects: Effects) -> None:
-        """Let due time pass."""
-        record = self.record
-        if _over(self.end_waits_since, TEXT_WAIT_SECS, now):
-            self.end_waits_since = None
-            if self.end_waits_for == "Inactive":
-                self._reject(0, "Inactive, and IB gave no reason", "failure", effects)
-            else:
-                self._cancel("", effects)
-        if _over(self.resting_since, RESTING_SECS, now):
-            self.resting_since = None
-            outcome = self._success()
-            if outcome:
-                effects.tell(record, Working(**self._ids, status=record.status), outcome)
-        if _over(self.fill_missing_since, MISSING_FILL_SECS, now):
-            self.fill_missing_since = None
-            self.fills_sought = effects.look_up = True
-            effects.notes.append(f"{record.order_id}: Filled, but {self.remaining:g} of its fills are missing")
+    def _compare(self, now: float) -> None:
+        self.numbers.see(self._filled_of_its_own, self._quantity_now, now)
+
+    @property
+    def _quantity_now(self) -> float:
+        """What IB's numbers should add up to; while a change is under way, whatever they do."""
+        numbers = self.numbers
+        unsettled = self.record.change is not None or self.record.ended
+        return (numbers.filled or 0.0) + (numbers.remaining or 0.0) if unsettled else self.record.quantity
 
     # -- what they make -----------------------------------------------------------------------------------
 
     def _on_working(self, status: str, now: float, effects: Effects) -> None:
         record = self.record
-        if status == record.status == "Filled" and self.fills_sought and self.remaining:
-            return  # Said again without its fills it is no news; they are being asked for, or it is unknown.
+        if self.doubtful and (self.numbers.sought or twins.living(record)):
+            # That it works is not what is open about it.
+            record.status = status
+            effects.keep(record)
+            if status == "Filled" and not self.numbers.sought:
+                text = "it and the other order under its reference are over"
+                self._see_end(Ending("cancelled", now, text, explained=True, numbered=True), now, effects)
+            return
         changed = status != record.status or self.doubtful
         first = not record.accepted
-        record.status, self.doubtful, self.end_waits_since = status, False, None
-        self._accept(status, effects)
+        record.status, self.doubtful, self.ending = status, False, None
+        self._accept(status, now, effects)
         outcome = self._success() if status in SUCCESS_STATUSES else None
         if outcome or (changed and not first):
-            effects.tell(record, Working(**self._ids, status=status), outcome)
+            effects.tell(record, Working(**self.ids, status=status), outcome)
         rests = status in {"PreSubmitted", "Inactive"} and not record.counted
-        self.resting_since = (self.resting_since or now) if rests else None
-        if status == "Filled" and self.remaining:
-            self.fill_missing_since = self.fill_missing_since or now
-        if status == "Filled" and not self.remaining and not record.ended:
-            # A replace took off what was left, so that no further fill can end it.
-            self._cancel("its quantity was lowered to what is filled", effects)
+        self.resting_since = (now if self.resting_since is None else self.resting_since) if rests else None
+        nothing_left = self.numbers.remaining == 0 and self.numbers.fits(self._filled_of_its_own)
+        if status == "Filled" and (not self.remaining or nothing_left):
+            # A replace took off what was left, or IB did, so that no further fill can end it.
+            if nothing_left:
+                record.quantity = self.filled
+            self._see_end(Ending("cancelled", now, explained=True, numbered=True), now, effects)
+        elif status in PROOFS_OF_LIFE or status == "Inactive":
+            self._cancel_again(effects)
 
-    def _on_fill(self, execution: Execution, before: Execution | None, now: float, effects: Effects) -> None:
+    def _cancel_again(self, effects: Effects) -> None:
+        """It lives: a cancel that was refused when IB did not know it goes again, or has failed."""
+        refusal = self.cancels.refusal
+        if refusal is None:
+            return
+        self.cancels.refusal = None
+        if self.cancels.resends:
+            self.record.cancel_sent = False
+            effects.keep(self.record)
+        else:
+            self.fail_cancel(refusal.code, refusal.text, effects)
+
+    def _on_fill(self, execution: Execution, before: Execution | None, effects: Effects) -> None:
         record = self.record
-        done = self.remaining == 0
+        done = self.remaining == 0 and not twins.living(record)
         fact = Filled(
-            **self._ids,
+            **self.ids,
             exec_id=execution.exec_id,
             shares=execution.shares,
             price=execution.price,
@@ -371,26 +522,15 @@ class Story:
         elif record.ended == "filled":
             # A correction took shares away again: not done after all.
             record.ended = ""
-        if self.end_waits_since is not None and not done:
-            # A fill in between proves nothing about the end that follows; the wait for its text goes on.
-            self.end_waits_since = now
 
-    def _on_cancelled(self, now: float, effects: Effects) -> None:
-        if self.record.ended and self.record.ended != "settled":
-            return
-        if self.record.cancel_asked:
-            self._cancel("", effects)
-        else:
-            # The error behind it says why, and may turn this into a rejection.
-            self._wait_for_text("Cancelled", now)
-
-    def _accept(self, status: str, effects: Effects) -> None:
+    def _accept(self, status: str, now: float, effects: Effects) -> None:
         record = self.record
         if record.accepted:
             return
         record.accepted = True
+        self.accepted_at = now
         fact = Accepted(
-            **self._ids,
+            **self.ids,
             ib_order_id=record.ib_order_id,
             perm_id=record.perm_id,
             status=status,
@@ -398,48 +538,102 @@ class Story:
         )
         effects.tell(record, fact)
 
-    def _reject(self, code: int, text: str, outcome: Outcome | None, effects: Effects) -> None:
-        counted = None if self.record.counted == "failure" else outcome
-        self.record.counted = "failure"
-        self._end("rejected", effects)
-        effects.tell(self.record, Rejected(**self._ids, ib_code=code, reason=short(text)), counted)
+    # -- ends ---------------------------------------------------------------------------------------------
 
-    def _cancel(self, text: str, effects: Effects) -> None:
+    @property
+    def _is_over(self) -> bool:
+        """Whether an end was told that only a proof of life takes back."""
+        return bool(self.record.ended) and self.record.ended != "settled"
+
+    def _see_end(self, end: Ending, now: float, effects: Effects) -> None:
+        """IB has told of an end; it is told on when nothing more is to be heard that belongs to it."""
+        if self._is_over:
+            return
+        self.resting_since = None
+        before = self.ending
+        if before is None:
+            end.accepted_for = now - self.accepted_at if self.record.accepted else 0.0
+            self.ending = end
+        else:
+            self.ending = before.with_word(end)
+        if before is None and self.record.twins:
+            twins.chase(self, effects)
+        self._try_end(now, effects)
+        twins.see(self, now, effects)
+
+    def kin_over(self, now: float, effects: Effects) -> None:
+        """Its OCA group or its bracket is over: what was held back until that would be known is told."""
+        self._try_end(now, effects)
+
+    def _try_end(self, now: float, effects: Effects) -> None:
+        ending = self.ending
+        if ending is None or twins.living(self.record) or not self.numbers.fits(self._filled_of_its_own):
+            return
+        waited = now - ending.since
+        asked = self.record.cancel_asked or self.record.cancel_left
+        if not ending.is_whole(asked=asked) and waited < TEXT_WAIT_SECS:
+            return
+        if ending.how != "cancelled":
+            self._reject(ending, effects)
+            return
+        ordinary = ordinary_because(ending, self.record, self.filled, self._left)
+        has_kin = bool(self.record.oca_group or self.record.parent)
+        if ordinary or not has_kin or waited >= KIN_WAIT_SECS:
+            self._cancel(ending, ordinary, effects)
+        else:
+            # What has become of its kin may have been lost on the way.
+            effects.look_up = effects.look_up or not waited
+
+    @property
+    def _left(self) -> float:
+        """What is not filled: IB's own number of it, where that was said with what is filled."""
+        said = self.numbers.remaining
+        return self.remaining if said is None or self.record.twins else said
+
+    def _reject(self, ending: Ending, effects: Effects) -> None:
+        outcome = None if self.record.counted == "failure" else ending.outcome
+        text = ending.text
+        if ending.how == "inactive":
+            text = "Inactive, and IB gave no reason"
+            if self.record.cancel_left or self.record.kin_over:
+                outcome = "neutral"
+        self.record.counted = "failure"
+        code = ending.code
+        self._end("rejected", effects)
+        effects.tell(self.record, Rejected(**self.ids, ib_code=code, reason=short(text)), outcome)
+
+    def _cancel(self, ending: Ending, ordinary: str, effects: Effects) -> None:
         record = self.record
-        asked = record.cancel_asked
-        by_itself = (record.tif in ENDS_BY_ITSELF or bool(record.parent)) and not _gives_reason(text)
         outcome: Outcome | None = "neutral"
-        if asked or by_itself:
+        if ordinary:
             record.counted = record.counted or "neutral"
         else:
             outcome = None if record.counted == "failure" else "failure"
             record.counted = "failure"
-        over = f"the bracket of {record.parent}" if record.parent else record.tif
-        why = f"{over} is over" if by_itself else "nobody here asked for it"
-        if asked:
-            why = record.cancel_why or "as asked"
+        self.cancels.on_answered()
+        requests = [each for each in cancels.end_requests(record) if each is not None]
         fact = Cancelled(
-            **self._ids,
+            **self.ids,
             filled=self.filled,
-            remaining=self.remaining,
-            reason=short(text) or why,
-            request_id=record.cancel_request_id,
+            remaining=self._left,
+            reason=short(reason_for(ending.text, ordinary)),
+            request_id=requests[0] if requests else None,
+            request_ids=tuple(requests) if len(requests) > 1 else (),
         )
         self._end("cancelled", effects)
         effects.tell(record, fact, outcome)
 
-    def _cancel_failed(self, report: ErrorReport, effects: Effects) -> None:
+    def fail_cancel(self, code: int, text: str, effects: Effects) -> None:
+        """The cancel that is under way has no effect: answer all who asked for it."""
         record = self.record
-        fact = CancelFailed(
-            **self._ids,
-            request_id=record.cancel_request_id,
-            ib_code=report.code,
-            reason=short(report.text),
-        )
+        requests = cancels.end_requests(record)
         record.cancel_asked = record.cancel_sent = False
-        record.cancel_request_id = None
-        self.cancel_refused = report.code
-        effects.tell(record, fact)
+        self.cancels.on_answered()
+        effects.keep(record)
+        asked: list[str | None] = [each for each in requests if each is not None]
+        for request_id in asked or [None]:
+            fact = CancelFailed(**self.ids, request_id=request_id, ib_code=code, reason=short(text))
+            effects.tell(record, fact)
         # Often it has just been filled; IB's own lists tell.
         effects.look_up = True
 
@@ -456,33 +650,21 @@ class Story:
         self.record.counted = "failure"
         return outcome
 
-    def _wait_for_text(self, status: str, now: float) -> None:
-        self.resting_since = None
-        if self.end_waits_since is None:
-            self.end_waits_since, self.end_waits_for = now, status
-
     def _end(self, how: Ended, effects: Effects) -> None:
         # Whether a change came before the end, only IB's list of what is over tells: the fill may be its doing.
         effects.look_up = effects.look_up or self.record.change is not None
         self.record.ended = how
-        self.resting_since = self.end_waits_since = None
-        if how == "filled":
-            self.fill_missing_since = None
+        self.resting_since = self.ending = None
 
     @property
-    def _ids(self) -> dict[str, Any]:
+    def ids(self) -> dict[str, Any]:
+        """What names the order in each fact."""
         return {"order_id": self.record.order_id, "strategy_id": self.record.strategy_id}
+
+
+_ABOUT_CANCELS = frozenset({Meaning.CANCEL_FAILED, Meaning.CANCELLING})
 
 
 def short(text: str) -> str:
     """A text of IB's as one line of bounded length."""
     return " ".join(text.split())[:MAX_REASON]
-
-
-def _over(since: float | None, wait_secs: float, now: float) -> bool:
-    return since is not None and now - since >= wait_secs
-
-
-def _gives_reason(text: str) -> bool:
-    """IB's 202 is `Order Canceled - reason:` and then nothing, or why."""
-    return bool(text.partition("reason:")[2].strip())

@@ -13,6 +13,7 @@ import re
 import socket
 import struct
 import time
+import unicodedata
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +66,20 @@ _NAMED = (
 # IB's way to say that it has no number.
 _UNSET = 1.7976931348623157e308
 
+# The oldest version of IB's protocol that ib_insync speaks.
+NEEDED_VERSION: int = Client.MinClientVersion
+# A character that is no ASCII, as gateways of version 153 on write it into their texts (ENCODE_MSG_ASCII7).
+# Two halves of UTF-16 make one character.
+_ESCAPE = re.compile(
+    r"\\u([Dd][89ABab][0-9A-Fa-f]{2})\\u([Dd][C-Fc-f][0-9A-Fa-f]{2})"
+    r"|\\u([0-9A-Fa-f]{4})"
+)
+
+# No price, quantity or sum of money is larger; a float keeps such a number to three places.
+_MOST = 1e12
+# What fits into the journal.
+_LARGEST_ID = 2**63 - 1
+
 Sink = Callable[[Report], None]
 
 # How the message begins that places an order.
@@ -90,6 +105,16 @@ class Session:
             OSError, TimeoutError: nobody answers, or not in time.
         """
         await self._client.connectAsync(host, port, client_id, timeout_secs)
+
+    @property
+    def reached(self) -> bool:
+        """Whether somebody has taken the connection."""
+        return bool(self._client.conn.numBytesSent)
+
+    @property
+    def server_version(self) -> int:
+        """The version of IB's protocol that the gateway has named, also when the connection is over; 0: none yet."""
+        return self._client.named_version
 
     @property
     def open(self) -> bool:
@@ -178,6 +203,7 @@ class _PacedClient(Client):  # type: ignore[misc]  # ib_insync has no types
     MaxRequests = 0
 
     def __init__(self, ears: _Ears, pacer: Pacer, clock: Callable[[], float]) -> None:
+        self.named_version = 0
         super().__init__(ears)
         self._pacer = pacer
         self._clock = clock
@@ -187,6 +213,11 @@ class _PacedClient(Client):  # type: ignore[misc]  # ib_insync has no types
         if msg.startswith(_PLACE_ORDER):
             reach("executor.order.half_frame", lambda: self._send_half(msg))
         super().sendMsg(msg)
+
+    def reset(self) -> None:
+        # ib_insync forgets it with the connection, and it may be why there is none.
+        self.named_version = getattr(self, "_serverVersion", 0) or self.named_version
+        super().reset()
 
     def _send_half(self, msg: str) -> None:
         frame = len(msg).to_bytes(4) + msg.encode()
@@ -263,7 +294,10 @@ def _converted(kind: type, text: str) -> Any:
         return text
     if kind is bool:
         return bool(int(text or 0))
-    return kind(text or 0)
+    number = kind(text or 0)
+    if kind is int:
+        _check_ids(number)
+    return number
 
 
 class _Ears:
@@ -305,9 +339,11 @@ class _Ears:
         why_held: str,
         _mkt_cap_price: float = 0.0,
     ) -> None:
+        _check_ids(order_id, perm_id)
         self._sink(StatusReport(order_id, status, filled, remaining, perm_id, client_id, why_held))
 
     def openOrder(self, order_id: int, contract: Any, order: Any, state: Any) -> None:  # noqa: N802
+        _check_ids(int(order_id), order.permId, contract.conId)
         self._sink(
             OpenOrderReport(
                 ib_order_id=int(order_id),
@@ -317,7 +353,7 @@ class _Ears:
                 account=order.account,
                 status=state.status,
                 quantity=order.totalQuantity,
-                warning=state.warningText,
+                warning=unescaped(state.warningText),
                 terms={name: getattr(order, name) for name in TERMS},
                 contract={name: getattr(contract, name) for name in _NAMED if getattr(contract, name)},
                 action=order.action,
@@ -329,8 +365,9 @@ class _Ears:
         )
 
     def execDetails(self, _req_id: int, contract: Any, execution: Any) -> None:  # noqa: N802
-        if not (math.isfinite(execution.shares) and math.isfinite(execution.price)):
+        if not (_is_quantity(execution.shares) and abs(execution.price) < _MOST):
             raise ValueError(f"execution {execution.execId} is no number")
+        _check_ids(execution.orderId, execution.permId, contract.conId)
         self._sink(
             ExecutionReport(
                 ib_order_id=execution.orderId,
@@ -352,6 +389,7 @@ class _Ears:
     def position(self, account: str, contract: Any, quantity: float, _avg_cost: float) -> None:
         if not math.isfinite(quantity):
             raise ValueError(f"the position of {contract.conId} is no number")
+        _check_ids(contract.conId)
         symbol = contract.symbol or contract.localSymbol
         traits = _traits(contract)
         self._sink(PositionReport(account, contract.conId, symbol, contract.secType, quantity, traits))
@@ -360,28 +398,30 @@ class _Ears:
         self._sink(RequestEnd("positions"))
 
     def commissionReport(self, report: Any) -> None:  # noqa: N802
-        if abs(report.commission) >= _UNSET:
-            return  # Not known yet; IB reports it again.
+        if not abs(report.commission) < _MOST:
+            return  # Not known yet, and then IB reports it again; or no number.
         pnl = report.realizedPNL
-        known = math.isfinite(pnl) and abs(pnl) < _UNSET
+        known = abs(pnl) < _MOST
         self._sink(CommissionReport(report.execId, report.commission, report.currency, pnl if known else None))
 
     def completedOrder(self, _contract: Any, order: Any, state: Any) -> None:  # noqa: N802
-        filled = order.filledQuantity if order.filledQuantity < _UNSET else 0.0
+        _check_ids(order.permId)
+        filled = order.filledQuantity if _is_quantity(order.filledQuantity) else 0.0
         self._sink(
             CompletedOrderReport(
                 perm_id=order.permId,
                 order_ref=order.orderRef,
                 account=order.account,
                 status=state.status,
-                completed_status=state.completedStatus,
+                completed_status=unescaped(state.completedStatus),
                 terms={name: getattr(order, name) for name in TERMS if name != "totalQuantity"},
                 quantities=(order.totalQuantity, order.totalQuantity + filled),
             )
         )
 
     def error(self, req_id: int, code: int, text: str, advanced: str = "") -> None:
-        self._sink(ErrorReport(req_id, code, f"{text} {advanced}".strip()))
+        _check_ids(req_id, code)
+        self._sink(ErrorReport(req_id, code, unescaped(f"{text} {advanced}".strip())))
 
     def openOrderEnd(self) -> None:  # noqa: N802
         self._sink(RequestEnd("open_orders"))
@@ -403,6 +443,21 @@ class _Ears:
         pass
 
 
+def unescaped(text: str) -> str:
+    """A text of IB's with its characters in place of their escapes (a backslash, `u59d4`), and nothing else changed.
+
+    What is no character for people stays as it came: halves of a pair, controls, marks that turn a line's direction.
+    """
+    return _ESCAPE.sub(_character, text)
+
+
+def _character(escape: re.Match[str]) -> str:
+    high, low, alone = escape.groups()
+    number = int(alone, 16) if alone else 0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF)
+    character = chr(number)
+    return escape[0] if unicodedata.category(character).startswith("C") else character
+
+
 def _traits(contract: Any) -> Traits:
     strike = float(contract.strike or 0)
     return Traits(
@@ -415,6 +470,22 @@ def _traits(contract: Any) -> Traits:
         # Of what is no option IB says a right too: 0, or a question mark.
         right=contract.right[:1] if contract.right[:1] in {"C", "P"} else "",
     )
+
+
+def _check_ids(*ids: int) -> None:
+    """Refuse what is no id, and what SQLite could not keep.
+
+    Raises:
+        ValueError: one of them is too large.
+    """
+    for each in ids:
+        if not -_LARGEST_ID <= each <= _LARGEST_ID:
+            raise ValueError(f"{str(each)[:40]} is no id")
+
+
+def _is_quantity(number: float) -> bool:
+    """Whether something can have been executed so many times; NaN cannot."""
+    return 0 <= number < _MOST
 
 
 def _ignore(*_: Any) -> None:

@@ -22,7 +22,7 @@ from orderfuse.panic import stop_all_orders
 from orderfuse.settings import IbSettings, SettingsError, load_settings
 from orderfuse.show import clean, columns, counted, discard, number, say, say_aside, stdin_is_a_person
 from services.gateway.accounts import AccountRefused, allowed_account
-from services.gateway.ib_client import Session, quiet_libraries
+from services.gateway.ib_client import NEEDED_VERSION, Session, quiet_libraries
 from services.gateway.pacing import Pacer
 from services.gateway.reports import Accounts, Closed, ErrorReport, OpenOrderReport, Report, RequestEnd, Unreadable
 from services.log import configure_log
@@ -191,9 +191,14 @@ class _Gateway:
         if self._in_use:
             return False
         check = "check ib.host and ib.port (ORDERFUSE_IB__PORT)"
+        version = self._session.server_version
         match outcome:
             case None:
                 return True
+            case _ if 0 < version < NEEDED_VERSION:
+                text = f"the gateway at {self.where} is too old (server version {version}, needed is {NEEDED_VERSION})"
+            case TimeoutError() if version:
+                text = f"the gateway at {self.where} answers, but names no account: nobody has logged in there"
             case TimeoutError():
                 text = f"what listens at {self.where} does not answer as TWS or IB Gateway within {CONNECT_SECS:g} s"
             case ConnectionRefusedError():

@@ -275,13 +275,15 @@ class Cancelled(OrderEvent, frozen=True, kw_only=True, tag="cancelled"):
         filled: how many were executed before.
         remaining: how many were not, and will not be.
         reason: why, for people.
-        request_id: the cancel that asked for it; None if nobody here did.
+        request_id: the cancel that asked for it, the first one; None if nobody here did.
+        request_ids: all of them, if several did.
     """
 
     filled: float
     remaining: float
     reason: str
     request_id: str | None = None
+    request_ids: tuple[str, ...] = ()
 
 
 class Rejected(OrderEvent, frozen=True, kw_only=True, tag="rejected"):
@@ -357,9 +359,15 @@ class ReplaceFailed(OrderEvent, frozen=True, kw_only=True, tag="replace_failed")
 
 
 class Unknown(OrderEvent, frozen=True, kw_only=True, tag="unknown"):
-    """Nobody knows whether IB has it, or how it ended; it is being looked up. `reason`: how it came to that."""
+    """Nobody knows whether IB has it, or how it ended; it is being looked up.
+
+    Attributes:
+        reason: how it came to that, for people.
+        twin: the permanent id of another order that lives at IB under the same reference, if that is why.
+    """
 
     reason: str = ""
+    twin: int = 0
 
 
 class NotPlaced(OrderEvent, frozen=True, kw_only=True, tag="not_placed"):
@@ -670,6 +678,8 @@ class GatewayStatus(msgspec.Struct, frozen=True, kw_only=True):
     usable: bool
     account: str = ""
     detail: str = ""
+    # What a person does about it, where that is known; the detail ends with it.
+    remedy: str = ""
     # Not usable because the executor renews the connection by itself, to look up orders in doubt.
     planned: bool = False
     # It has not answered the question for the time, and has not answered anything since; orders are not written.
@@ -871,6 +881,7 @@ class Expect(Message, frozen=True, kw_only=True, tag="expect"):
     legs: int
     # A replace that has no answer: its request, its revision, and what can be seen of it in IB's list.
     change: ExpectedChange | None = None
+    oca_group: str = ""
 
 
 class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
@@ -933,9 +944,17 @@ class Written(OrderEvent, frozen=True, kw_only=True, tag="written"):
 
 
 class Working(OrderEvent, frozen=True, kw_only=True, tag="working"):
-    """IB reports a new status of an accepted order. Not published: it only settles the outcome."""
+    """IB reports a new status of an accepted order. Not published: it only settles the outcome.
+
+    Attributes:
+        lives: it was over for us, and IB shows that it is not.
+        doubts: the replace that IB has answered in words that nobody knows, and `said`, these words.
+    """
 
     status: str
+    lives: bool = False
+    doubts: str = ""
+    said: str = ""
 
 
 class Tripped(Message, frozen=True, kw_only=True, tag="tripped"):

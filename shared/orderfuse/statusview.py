@@ -83,9 +83,18 @@ def _conditions_todo(circuit: dict[str, Any], gateway: dict[str, Any]) -> Iterat
     for name in map(clean, a_list(circuit.get("conditions"))):
         option = "" if scope == SYSTEM else f" --scope {scope}"
         ends = f'when it is over: orderfuse report condition {name} --over --reason "..."{option}'
-        detail = clean(gateway.get("detail")) if name.startswith("broker_") else ""
+        detail, remedy = _what_and_remedy(gateway) if name.startswith("broker_") else ("", "")
         yield f"  {scope}: {name} holds{f' ({detail})' if detail else ''}"
-        yield f"    -> {REMEDIES.get(name, ends).format(gateway=place)}"
+        # What the executor knows is better advice than what mostly helps.
+        yield f"    -> {remedy or REMEDIES.get(name, ends).format(gateway=place)}"
+
+
+def _what_and_remedy(gateway: dict[str, Any]) -> tuple[str, str]:
+    """What is wrong with the gateway, and what to do about it where the executor says so."""
+    detail, remedy = clean(gateway.get("detail")), clean(gateway.get("remedy"))
+    if not remedy or not detail.endswith(f"; {remedy}"):
+        return detail, ""
+    return detail.removesuffix(f"; {remedy}"), f"{remedy}{'' if remedy.endswith('?') else '.'} It ends by itself then"
 
 
 def _orders_todo(reply: dict[str, Any], now: datetime) -> Iterator[str | Text]:
@@ -93,6 +102,8 @@ def _orders_todo(reply: dict[str, Any], now: datetime) -> Iterator[str | Text]:
     unknown = a_list(reply.get("unknown"))
     if unknown:
         yield Text(f"  {len(unknown)} unknown: {names(unknown)}; nobody knows whether IB has them", "bold magenta")
+        for order_id, reason in a_map(reply.get("unknown_because")).items():
+            yield f"    {clean(order_id)}: {clean(reason) or 'no reason is known'}"
         ends = "--as not_placed, cancelled or filled"
         yield f"    -> look them up in TWS, then say how each ended: orderfuse resolve {clean(unknown[0])} {ends}"
     adopted = a_list(reply.get("adopted"))

@@ -466,8 +466,8 @@ class Executor:
     def expired(self, order_id, strategy_id="alpha"):
         self.tell(Expired(order_id=order_id, strategy_id=strategy_id, age_ms=6000), "neutral")
 
-    def unknown(self, order_id, strategy_id="alpha", outcome=None):
-        self.tell(Unknown(order_id=order_id, strategy_id=strategy_id), outcome)
+    def unknown(self, order_id, strategy_id="alpha", outcome=None, **fields):
+        self.tell(Unknown(order_id=order_id, strategy_id=strategy_id, **fields), outcome)
 
 
 def accepted(order_id, strategy_id="alpha", status="Submitted"):

@@ -300,3 +300,64 @@ def test_a_cancel_that_is_asked_for_again_and_again_goes_to_ib_once_a_second():
     assert len(r.history.requests) <= 1 + KEPT_AT_ONCE + 3
     reply = r.ask("cancel", order_id="o-1", reason="a person, too")
     assert (reply["ok"], reply["code"]) == (True, "sent")
+
+
+# -- what becomes of several cancels of one order ----------------------------------------------------------
+
+
+def three_cancels():
+    """The first goes to the executor, the others are answered and wait for the same."""
+    rig = trading()
+    rig.submit("a")
+    rig.executor.accepted("a")
+    for request_id in ("r-1", "r-2", "r-3"):
+        rig.cancel("a", request_id)
+    return rig
+
+
+def refused(rig, order_id="a"):
+    return [event["request_id"] for event in rig.about(order_id) if event["kind"] == "cancel_failed"]
+
+
+def test_the_end_of_an_order_names_all_cancels_that_asked_for_it():
+    rig = three_cancels()
+    rig.executor.cancelled("a", request_id="r-1")
+    assert (rig.last("a")["request_id"], rig.last("a")["request_ids"]) == ("r-1", ["r-1", "r-2", "r-3"])
+
+
+def test_a_refusal_is_told_to_all_who_have_asked_and_to_each_once():
+    rig = three_cancels()
+    rig.executor.cancel_failed("a", "r-1")
+    assert refused(rig) == ["r-1", "r-2", "r-3"]
+    rig.executor.cancel_failed("a", "r-2")
+    assert refused(rig) == ["r-1", "r-2", "r-3"]
+    rig.wait(1.1)
+    rig.cancel("a", "r-4")
+    rig.executor.cancel_failed("a", "r-4")
+    assert refused(rig) == ["r-1", "r-2", "r-3", "r-4"]
+
+
+def test_cancels_of_an_order_that_is_filled_first_are_answered_also_where_the_executor_was_not_asked():
+    rig = three_cancels()
+    rig.executor.filled("a")
+    rig.wait(6.9)
+    assert refused(rig) == []
+    rig.wait(0.2)
+    assert refused(rig) == ["r-1", "r-2", "r-3"]
+    assert rig.last("a")["reason"] == "the order was filled first"
+
+
+def test_a_strategy_that_cancels_at_each_event_grows_nothing():
+    rig = three_cancels()
+    for number in range(100):
+        rig.cancel("a", f"again-{number}")
+    assert len(rig.stage.core.orders["a"].cancels) == 20
+
+
+def test_what_waits_for_its_answer_is_known_over_a_restart():
+    rig = three_cancels()
+    rig.start()
+    rig.executor = type(rig.executor)(rig)
+    rig.executor.join(known=["a"])
+    rig.executor.cancelled("a", request_id="r-1")
+    assert rig.last("a")["request_ids"] == ["r-1", "r-2", "r-3"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from orderfuse.codec import DecodeError
 from orderfuse.messages import Fence, Lease, NotWelcome, ResendFeedback, Welcome
 from tests.breaker.harness import Executor, accepted, filled, rig, trading
 
@@ -381,3 +382,19 @@ def test_the_fence_is_also_sent_to_an_executor_that_has_not_joined_yet():
     sent = len(r.sent(Fence))
     r.ask("trip", reason="x")
     assert len(r.sent(Fence)) == sent + 1
+
+
+def test_a_report_of_the_executor_that_cannot_be_read_stops_all_and_holds_up_nothing():
+    rig = trading()
+    rig.submit("a")
+    rig.executor.seq += 1
+    fields = {"journal_id": rig.executor.journal_id, "seq": rig.executor.seq}
+    rig.stage.on_unreadable_feedback(DecodeError("not_finite", "a number is nan", fields))
+    rig.flush()
+    assert rig.state()["state"] == "OPEN"
+    assert "cannot be read" in rig.state()["reason"]
+    rig.executor.filled("a")
+    assert rig.last("a")["kind"] == "filled", "what comes behind it is taken"
+    for other in ({}, {**fields, "seq": "1"}, {**fields, "journal_id": "another"}, {**fields, "seq": 99}):
+        rig.stage.on_unreadable_feedback(DecodeError("not_finite", "a number is nan", other))
+    rig.executor.accepted("a")

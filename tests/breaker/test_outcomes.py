@@ -477,3 +477,32 @@ def test_a_grave_word_of_ib_latches_the_system(code):
     assert r.state()["state"] == "OPEN"
     r.submit("o-1")
     assert r.last("o-1")["code"] == "latched"
+
+
+def test_an_order_that_is_unknown_for_another_reason_says_so_again_and_counts_once():
+    rig = trading()
+    rig.submit("a")
+    rig.wait(5.1)
+    assert rig.last("a")["reason"] == "no answer in 5 s"
+    rig.executor.unknown("a", reason="IB says that 4 are filled, and lists executions of 0")
+    rig.executor.unknown("a", reason="IB says that 4 are filled, and lists executions of 0")
+    assert rig.kinds("a") == ["passed", "unknown", "unknown"]
+    assert rig.ask("status")["unknown_because"] == {"a": "IB says that 4 are filled, and lists executions of 0"}
+    assert rig.circuit().get_state()["failures"] == 1
+
+
+def test_a_second_order_at_ib_under_its_reference_makes_an_ended_order_unknown():
+    rig = trading()
+    rig.submit("a")
+    rig.executor.accepted("a")
+    rig.executor.filled("a")
+    end = rig.last("a")
+    rig.executor.unknown("a", reason="another order lives", twin=777)
+    assert (rig.last("a")["kind"], rig.last("a")["twin"]) == ("unknown", 777)
+    assert rig.last("a")["supersedes"] == end["seq"]
+    assert rig.ask("status")["unknown"] == ["a"]
+    rig.executor.unknown("a", reason="something else")
+    rig.executor.cancelled("a", filled=100.0)
+    assert rig.kinds("a")[-1] == "cancelled"
+    rig.executor.unknown("a", reason="too late")
+    assert rig.kinds("a")[-1] == "cancelled"

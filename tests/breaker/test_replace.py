@@ -2,7 +2,7 @@
 
 import pytest
 
-from orderfuse.messages import Cancelled, Filled, Replaced, ReplaceFailed, ReplaceOrder
+from orderfuse.messages import Cancelled, Filled, Replaced, ReplaceFailed, ReplaceOrder, Working
 from services.breaker.replacing import must_arrive
 from tests.breaker.harness import BUY, open_by_rejections, trading, wall_ns_of
 
@@ -246,3 +246,14 @@ def test_an_executor_that_says_no_twice_is_heard_once():
     for _ in range(2):
         r.executor.tell(ReplaceFailed(**ids(), request_id="r-1", reason="the lease ran out"), "neutral")
     assert r.kinds("o-1").count("replace_failed") == 1
+
+
+def test_a_replace_that_ib_answers_in_words_that_nobody_knows_counts_for_the_strategy_alone():
+    r = working()
+    replace(r, lmtPrice=11.0)
+    doubted = {"order_id": "o-1", "strategy_id": "alpha", "doubts": "r-1", "said": "IB says 8001"}
+    r.executor.tell(Working(status="Submitted", **doubted), "malformed")
+    r.wait(6)
+    assert r.circuit().get_state()["failures"] == 0
+    assert r.circuit("strategy:alpha").get_state()["failures"] == 1
+    assert "replace_failed" not in r.kinds("o-1"), "whether it was done is looked up"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from docs import generate_bounds, generate_settings
+from docs import generate_bounds, generate_ib_codes, generate_settings
 from orderfuse.settings import SETTINGS_FILE, TABLES, load_settings, setting_names, variable_name
 from tests.docs.pages import DOCS, ROOT, blocks
 
@@ -57,6 +57,10 @@ def test_the_page_of_settings_is_what_the_code_says() -> None:
 
 def test_the_page_of_bounds_is_what_the_code_says() -> None:
     assert generate_bounds.PAGE.read_text(encoding="utf-8") == generate_bounds.page(), "run: make docs"
+
+
+def test_the_page_of_ibs_codes_is_what_the_code_says() -> None:
+    assert generate_ib_codes.PAGE.read_text(encoding="utf-8") == generate_ib_codes.page(), "run: make docs"
 
 
 def test_every_setting_is_on_its_page_with_variable_range_and_meaning() -> None:

@@ -14,7 +14,10 @@ class ScriptedGateway:
         self.answers: dict[str, list[str]] = {"16": ["53|1"], "99": ["102"], "49": ["49|1|1700000000"]}
         self.heard: list[list[str]] = []
         self.connections = 0
+        # What it says behind the handshake; None: its accounts and its next order id.
         self.greeting: list[str] | None = None
+        self.server_version = 176
+        self.hangs_up = False
         self.writers: list[asyncio.StreamWriter] = []
         self.port = 0
         self.ended = 0
@@ -41,10 +44,12 @@ class ScriptedGateway:
         try:
             await reader.readexactly(4)
             await self._frame(reader)
-            self.send("176|20260105 12:00:00 GMT")
+            self.send(f"{self.server_version}|20260105 12:00:00 GMT")
             await self._frame(reader)
-            greeting = self.greeting or [f"15|1|{self.accounts}", f"9|1|{self.next_id}"]
-            self.send(*greeting)
+            greeting = [f"15|1|{self.accounts}", f"9|1|{self.next_id}"]
+            self.send(*(greeting if self.greeting is None else self.greeting))
+            if self.hangs_up:
+                raise ConnectionError
             while True:
                 fields = await self._frame(reader)
                 self.heard.append(fields)

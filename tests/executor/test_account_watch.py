@@ -21,6 +21,7 @@ from orderfuse.messages import MAX_TOLD, Accept, Drift, ForeignOrder, GatewaySta
 from orderfuse.settings import IbSettings
 from services.executor.account_watch import ForeignPolicy
 from services.executor.connection import IBConnectionManager, Timing
+from services.executor.diagnosis import FIRST_REQUEST_ID, LAST_REQUEST_ID
 from services.executor.engine import OrderExecutionEngine
 from services.executor.foreign_orders import MAX_SEEN, ForeignOrders, foreign_order
 from services.executor.journal import Journal
@@ -183,9 +184,10 @@ def test_whose_an_order_is_its_account_its_client_and_its_reference_say_and_its_
 def test_our_next_order_ids_are_above_those_that_were_listed_unless_that_would_use_them_up() -> None:
     async def story() -> None:
         async with paper() as gateway, watching(gateway) as engine, other_client(gateway) as ib:
-            for listed_id in (5_000, 900_000_000):
+            for listed_id in (5_000, 900_000_000, 1_767_693_324, FIRST_REQUEST_ID - 1, LAST_REQUEST_ID):
                 rests(ib, orderId=listed_id)
-            await until(lambda: len(foreign(engine)) == 2, "both orders")
+            await until(lambda: len(foreign(engine)) == 5, "all of the orders")
+            assert engine.connection.status().usable
             assert engine.connection.take_order_id() == 5_001
 
     run(story)

@@ -324,17 +324,17 @@ def test_order_ids_never_go_back_over_restarts_even_if_ib_says_so(tmp_path: Path
     run(story)
 
 
-def test_ids_above_those_of_requests_are_refused_with_what_to_do() -> None:
+def test_ids_among_those_of_requests_are_refused_with_what_to_do() -> None:
     async def story() -> None:
         async with ScriptedGateway(next_id=FIRST_REQUEST_ID) as gateway:
             connection = manager(gateway.port)
             engine = OrderExecutionEngine(connection)
-            await connection.start(5)
-            result = await engine.place_order(submit("o-1"))
-            assert result.status == "not_placed"
-            assert "reset the API order id" in result.reason
+            with pytest.raises(TimeoutError, match="reset the API order id"):
+                await connection.start(1)
+            with pytest.raises(ConnectionError, match="reset the API order id"):
+                connection.take_order_id()
+            assert (await engine.place_order(submit("o-1"))).status == "not_placed"
             assert gateway.requests("3") == 0
-            await connection.stop()
 
     run(story)
 

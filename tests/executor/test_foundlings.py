@@ -19,7 +19,7 @@ from orderfuse.messages import (
 from services.executor.foundlings import Foundlings, expected
 from services.executor.records import Change, OrderRecord
 from services.gateway.reports import CompletedOrderReport, ExecutionReport, OpenOrderReport, StatusReport
-from tests.executor.test_ledger import OURS, Bench
+from tests.executor.bench import OURS, Bench
 
 
 def open_order(order_ref: str = "f-1", *, client_id: int = OURS, **fields: Any) -> OpenOrderReport:
@@ -142,7 +142,7 @@ def test_an_order_that_works_is_told_with_what_was_filled_before_and_can_be_canc
     assert (told.filled_before, told.ib_order_id, told.perm_id) == (4, 41, 900)
     assert bench.ledger.totals("f-1")[0] == 4
     bench._keep(bench.ledger.on_cancel_asked("f-1", "r-1"))
-    assert [record.ib_order_id for record in bench.ledger.cancels_to_send()] == [41]
+    assert list(bench.ledger.cancels_to_send().values()) == [41]
 
 
 def test_an_order_that_is_still_looked_for_is_told_to_a_breaker_that_knows_nothing() -> None:
@@ -166,9 +166,9 @@ def test_a_change_that_ib_does_not_show_is_still_to_be_answered() -> None:
 def test_a_cancel_of_an_order_whose_number_is_not_known_yet_waits_for_it() -> None:
     bench = Finder()
     bench._keep(bench.ledger.on_cancel_asked("f-1", "r-1"))
-    assert bench.ledger.cancels_to_send() == []
+    assert bench.ledger.cancels_to_send() == {}
     bench.lists(open_order())
-    assert [record.ib_order_id for record in bench.ledger.cancels_to_send()] == [41]
+    assert list(bench.ledger.cancels_to_send().values()) == [41]
 
 
 def test_an_order_that_was_filled_is_told_as_that() -> None:
@@ -191,7 +191,7 @@ def test_an_order_of_which_nothing_is_listed_stays_in_doubt_or_is_unheard_of() -
     assert "f-1" in bench.ledger.doubts()
     known = Finder(accepted=True)
     assert known.lists() == []
-    assert known.ledger.unheard_since(1.0) == ["f-1"]
+    assert list(known.ledger.unheard_since(1.0)) == ["f-1"]
 
 
 # An order that IB lists no longer.
@@ -202,9 +202,9 @@ def test_an_execution_is_no_word_of_an_order_that_is_gone() -> None:
     bench.say(OpenOrderReport(1, 7, OURS, "o-1", "DU1", "Submitted", 100))
     bench.now = 10.0
     bench.say(ExecutionReport(1, 7, OURS, "o-1", "DU1", "a.01", 40, 9.5, "STK"))
-    assert bench.ledger.unheard_since(10.0) == ["o-1"], "it is listed all day"
+    assert list(bench.ledger.unheard_since(10.0)) == ["o-1"], "it is listed all day"
     bench.say(StatusReport(1, "Submitted", 40, 60, 7, OURS))
-    assert bench.ledger.unheard_since(10.0) == []
+    assert list(bench.ledger.unheard_since(10.0)) == []
 
 
 def test_an_order_that_trades_while_it_is_unknown_is_unknown_once_more_if_ib_still_lists_it_nowhere() -> None:
@@ -212,7 +212,7 @@ def test_an_order_that_trades_while_it_is_unknown_is_unknown_once_more_if_ib_sti
     bench.say(OpenOrderReport(1, 7, OURS, "o-1", "DU1", "Submitted", 100))
     bench._keep(bench.ledger.on_lost("o-1"))
     bench.say(ExecutionReport(1, 7, OURS, "o-1", "DU1", "a.01", 40, 9.5, "STK"))
-    assert bench.ledger.unheard_since(1.0) == ["o-1"]
+    assert list(bench.ledger.unheard_since(1.0)) == ["o-1"]
     bench._keep(bench.ledger.on_lost("o-1"))
     kinds = [type(fact) for fact, _ in bench.told]
     assert kinds.count(Unknown) == 2

@@ -9,116 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderfuse.messages import Accepted, CancelFailed, Cancelled, Filled, Rejected, ReplaceFailed, Tripped, Unknown
+from orderfuse.messages import (
+    Accepted,
+    CancelFailed,
+    Cancelled,
+    Filled,
+    Rejected,
+    ReplaceFailed,
+    Tripped,
+    Unknown,
+    Working,
+)
 from services.executor.journal import Journal
-from services.executor.ledger import KEEP_ENDED_SECS, MAX_EARLY_COMMISSIONS, Ledger
-from services.executor.records import Change, Effects, OrderRecord
+from services.executor.ledger import KEEP_ENDED_SECS, MAX_CODES_TOLD, MAX_EARLY_COMMISSIONS
+from services.executor.records import Change
 from services.gateway.reports import (
-    CommissionReport,
     CompletedOrderReport,
     ErrorReport,
     ExecutionReport,
-    OpenOrderReport,
-    OrderReport,
-    StatusReport,
 )
-
-OURS, PERM = 7, 9001
-
-
-class Bench:
-    """A ledger with one order written at second 0, and everything that it has told."""
-
-    def __init__(self, quantity: float = 100, *, journal: Journal | None = None, **record: Any) -> None:
-        self.journal = journal or Journal(None, OURS)
-        self.ledger = Ledger(self.journal, OURS)
-        self.now = 0.0
-        self.told: list[tuple[Any, Any]] = []
-        self.looked_up = False
-        if journal is None:
-            self.write("o-1", quantity, **record)
-            self.told.clear()
-        else:
-            self.ledger.restore(journal.open_orders())
-
-    def write(self, order_id: str, quantity: float = 100, **record: Any) -> None:
-        ib_order_id = self.journal.highest_ib_order_id + 1
-        made = OrderRecord(order_id, "s1", ib_order_id, quantity, **record)
-        self.journal.intend(made)
-        self.ledger.intend(made)
-        self._keep(self.ledger.on_written(order_id, self.now))
-
-    def say(self, *reports: OrderReport) -> Bench:
-        for report in reports:
-            self._keep(self.ledger.on_report(report, self.now))
-        return self
-
-    def wait(self, secs: float) -> Bench:
-        self.now += secs
-        self._keep(self.ledger.poll(self.now))
-        return self
-
-    def _keep(self, effects: Effects) -> None:
-        self.told += effects.facts
-        self.looked_up = self.looked_up or effects.look_up
-        self.journal.commit(effects)
-
-    @property
-    def kinds(self) -> list[str]:
-        return [type(fact).__name__ for fact, _ in self.told]
-
-    @property
-    def outcomes(self) -> list[str]:
-        return [outcome for _, outcome in self.told if outcome]
-
-    def only(self, kind: type[Any]) -> Any:
-        (fact,) = [fact for fact, _ in self.told if isinstance(fact, kind)]
-        return fact
-
-
-def status(name: str, filled: float = 0, remaining: float = 100, **more: Any) -> StatusReport:
-    fields = {"ib_order_id": 1, "perm_id": PERM, "client_id": OURS, **more}
-    return StatusReport(status=name, filled=filled, remaining=remaining, **fields)
-
-
-def opened(name: str, **more: Any) -> OpenOrderReport:
-    fields: dict[str, Any] = {
-        "ib_order_id": 1,
-        "perm_id": PERM,
-        "client_id": OURS,
-        "order_ref": "o-1",
-        "account": "DU0000000",
-        "quantity": 100,
-        **more,
-    }
-    return OpenOrderReport(status=name, **fields)
-
-
-def executed(exec_id: str, shares: float = 100, price: float = 10, **more: Any) -> ExecutionReport:
-    fields: dict[str, Any] = {
-        "ib_order_id": 1,
-        "perm_id": PERM,
-        "client_id": OURS,
-        "order_ref": "o-1",
-        "account": "DU0000000",
-        "sec_type": "STK",
-        **more,
-    }
-    return ExecutionReport(exec_id=exec_id, shares=shares, price=price, **fields)
-
-
-def completed(name: str, text: str = "", **more: Any) -> CompletedOrderReport:
-    fields: dict[str, Any] = {"perm_id": PERM, "order_ref": "o-1", "account": "DU0000000", **more}
-    return CompletedOrderReport(status=name, completed_status=text, **fields)
-
-
-def error(code: int, text: str = "text", ib_order_id: int = 1) -> ErrorReport:
-    return ErrorReport(ib_order_id, code, text)
-
-
-def paid(exec_id: str) -> CommissionReport:
-    return CommissionReport(exec_id, 1.0, "USD", None)
-
+from tests.executor.bench import PERM, Bench, completed, error, executed, opened, paid, status
 
 # -- fills ------------------------------------------------------------------------------------------------
 
@@ -292,13 +202,13 @@ def test_what_ib_calls_malformed_counts_against_the_strategy(code: int) -> None:
 
 def test_an_unknown_code_makes_doubt_and_a_look_up_but_no_end() -> None:
     bench = Bench().say(error(54321))
-    assert bench.kinds == ["Unknown"]
-    assert bench.outcomes == ["failure"]
+    assert bench.only(Unknown).reason == "IB says 54321: text"
+    assert bench.outcomes == ["malformed"], "of the strategy alone: nobody knows what it means"
     assert bench.looked_up
     # What the look-up brings settles it, and the failure stays the order's only outcome.
     bench.say(opened("Submitted"), status("Submitted"))
     assert bench.kinds == ["Unknown", "Accepted", "Working"] or bench.kinds == ["Unknown", "Accepted"]
-    assert bench.outcomes == ["failure"]
+    assert bench.outcomes == ["malformed"]
 
 
 def test_a_duplicate_order_id_is_doubt_and_never_an_end() -> None:
@@ -348,15 +258,16 @@ def test_cancelled_and_then_201_is_a_rejection() -> None:
 def test_an_immediate_or_cancel_order_that_finds_nothing_is_no_failure() -> None:
     bench = Bench(tif="IOC").say(status("Submitted"), status("Cancelled"), error(202, "Order Canceled - reason:"))
     assert bench.outcomes == ["success", "neutral"]
-    assert Bench(tif="IOC").say(error(202, "reason: too far through the market")).outcomes == ["failure"]
+    told = Bench(tif="IOC").say(error(202, "reason: too far through the market")).wait(1)
+    assert told.outcomes == ["failure"]
 
 
 def test_a_failed_cancel_leaves_the_order_as_it_was() -> None:
     bench = Bench().say(status("Submitted"))
     bench.ledger.on_cancel_asked("o-1", "r-1")
-    assert [record.order_id for record in bench.ledger.cancels_to_send()] == ["o-1"]
-    bench.ledger.on_cancel_sent("o-1")
-    assert bench.ledger.cancels_to_send() == []
+    assert bench.ledger.cancels_to_send() == {"o-1": 1}
+    bench.ledger.on_cancel_sent("o-1", bench.now)
+    assert bench.ledger.cancels_to_send() == {}
     bench.say(error(10148, "can not be cancelled, state: PendingSubmit"))
     failed = bench.only(CancelFailed)
     assert (failed.request_id, failed.ib_code) == ("r-1", 10148)
@@ -371,7 +282,7 @@ def test_a_cancel_of_an_order_that_is_over_or_was_never_here_fails() -> None:
     bench._keep(bench.ledger.on_cancel_asked("stranger", "r-2"))
     reasons = [fact.reason for fact, _ in bench.told if isinstance(fact, CancelFailed)]
     assert reasons == ["the order was filled", "the executor does not know this order"]
-    assert bench.ledger.cancels_to_send() == []
+    assert bench.ledger.cancels_to_send() == {}
 
 
 def test_a_cancel_that_is_asked_for_again_of_a_cancelled_order_has_not_failed() -> None:
@@ -400,7 +311,8 @@ def test_reports_about_orders_of_others_are_ignored() -> None:
 
 def test_an_order_id_that_ib_gave_to_another_order_is_not_believed() -> None:
     bench = Bench().say(status("Submitted"))
-    bench.say(status("Filled", 100, 0, perm_id=777), executed("a.01", perm_id=777))
+    other = {"perm_id": 777, "order_ref": "of-another"}
+    bench.say(status("Filled", 100, 0, perm_id=777), opened("Submitted", **other), executed("a.01", **other))
     assert bench.kinds == ["Accepted", "Working"]
 
 
@@ -423,7 +335,7 @@ def test_what_is_told_again_after_a_reconnect_makes_no_second_fact() -> None:
     ],
 )
 def test_what_happened_while_the_executor_was_away_is_found(report: Any, kind: str, outcome: str) -> None:
-    first = Bench().say(status("Submitted"))
+    first = Bench(tif="GTC").say(status("Submitted"))
     second = Bench(journal=first.journal)
     second.say(report, report)
     assert second.kinds == [kind]
@@ -446,8 +358,8 @@ def test_a_cancel_asked_for_before_the_restart_is_sent_after_it_and_is_neutral()
     first = Bench().say(status("Submitted"))
     first._keep(first.ledger.on_cancel_asked("o-1", "r-1"))
     second = Bench(journal=first.journal)
-    assert [record.order_id for record in second.ledger.cancels_to_send()] == ["o-1"]
-    second._keep(second.ledger.on_cancel_sent("o-1"))
+    assert second.ledger.cancels_to_send() == {"o-1": 1}
+    second._keep(second.ledger.on_cancel_sent("o-1", second.now))
     second.say(status("Cancelled"))
     assert second.only(Cancelled).request_id == "r-1"
     assert second.outcomes == ["neutral"]
@@ -550,9 +462,9 @@ def test_ib_s_word_that_it_has_no_such_order_is_no_sign_of_life_of_one_that_work
     first = Bench().say(status("Submitted"))
     again = Bench(journal=first.journal)
     again._keep(again.ledger.on_cancel_asked("o-1", "r-1"))
-    again._keep(again.ledger.on_cancel_sent("o-1"))
+    again._keep(again.ledger.on_cancel_sent("o-1", again.now))
     again.wait(10).say(error(10147))
-    assert again.ledger.unheard_since(10) == ["o-1"]
+    assert list(again.ledger.unheard_since(10)) == ["o-1"]
     assert "not confirmed" in again.ledger.may_not_change("o-1", since=10)
 
 
@@ -607,7 +519,8 @@ def test_a_change_that_ib_refuses_leaves_the_order_alone(code: int) -> None:
 
 def test_an_unknown_code_on_a_change_decides_nothing() -> None:
     bench = changing().say(error(77777))
-    assert bench.kinds == []
+    assert bench.only(Working).doubts == "r-1"
+    assert bench.outcomes == ["malformed"], "of the strategy alone, and at once"
     assert list(bench.ledger.changes()) == ["o-1"]
 
 
@@ -748,7 +661,7 @@ def works(bench: Bench, *legs: str) -> Bench:
 
 
 def cancels(bench: Bench) -> list[str]:
-    return [record.order_id for record in bench.ledger.cancels_to_send()]
+    return list(bench.ledger.cancels_to_send())
 
 
 def test_a_bracket_takes_one_place_in_the_window() -> None:
@@ -775,11 +688,19 @@ def test_a_parent_with_a_partial_fill_and_a_living_leg_is_not_cancelled_and_with
 
 
 def test_a_leg_that_ends_with_its_bracket_is_no_failure_and_one_that_the_venue_ends_is() -> None:
-    bench = works(with_legs(), "t", "s").say(status("Cancelled", **about("t"))).wait(2)
+    bench = works(with_legs(), "t", "s").say(executed("e1"), executed("e2", **about("s"), order_ref="s"))
+    bench.say(status("Cancelled", **about("t"))).wait(2)
     assert bench.only(Cancelled).reason == "the bracket of o-1 is over"
     assert "failure" not in bench.outcomes
-    bench.say(error(202, "Order Canceled - reason:the venue says no", ib_order_id=3))
-    assert "failure" in bench.outcomes
+    other = works(with_legs(), "t", "s").say(executed("e1"))
+    other.say(error(202, "Order Canceled - reason:the venue says no", ib_order_id=3)).wait(2)
+    assert "failure" in other.outcomes
+
+
+def test_a_leg_that_ib_ends_while_its_bracket_lives_is_a_failure() -> None:
+    bench = works(with_legs(), "t", "s").say(executed("e1")).say(status("Cancelled", **about("t"))).wait(1.9)
+    assert "Cancelled" not in bench.kinds, "what has become of its kin may follow"
+    assert "failure" in bench.wait(0.1).outcomes
 
 
 def test_after_a_crash_a_bracket_of_which_ib_has_only_a_part_is_cancelled_by_its_parent() -> None:
@@ -803,7 +724,7 @@ def unseen() -> Bench:
     bench = with_legs(with_legs().journal)
     assert bench.ledger.broken_brackets() == ["o-1"]
     bench._keep(bench.ledger.on_cancel_asked("o-1", None))
-    bench._keep(bench.ledger.on_cancel_sent("o-1"))
+    bench._keep(bench.ledger.on_cancel_sent("o-1", bench.now))
     return bench
 
 
@@ -841,3 +762,41 @@ def test_what_ib_said_over_an_earlier_connection_proves_nothing() -> None:
 def test_a_broken_bracket_whose_parent_has_fills_keeps_the_leg_that_protects_them() -> None:
     before = works(with_legs(), "t").say(executed("e1", shares=40))
     assert with_legs(before.journal).ledger.broken_brackets() == []
+
+
+# -- read-only in another language ------------------------------------------------------------------------
+
+FOREIGN = "Fehler: nur lesender Zugriff"
+
+
+def refused_twice(*between: Any) -> Bench:
+    bench = Bench()
+    bench.write("o-2")
+    return bench.say(error(321, FOREIGN), *between, error(321, FOREIGN, ib_order_id=2))
+
+
+def test_two_orders_in_a_row_that_are_refused_with_321_in_another_language_stop_all() -> None:
+    bench = refused_twice()
+    assert bench.only(Tripped).ib_code == 321
+    bench.write("o-3")
+    bench.write("o-4")
+    bench.say(error(321, FOREIGN, ib_order_id=3), error(321, FOREIGN, ib_order_id=4))
+    assert len(bench.all(Tripped)) == 2, "also after a person's reset"
+
+
+@pytest.mark.parametrize("between", [error(201, "no", ib_order_id=2), status("Submitted", ib_order_id=2, perm_id=2)])
+def test_with_anything_between_them_they_are_the_strategy_s_own(between: Any) -> None:
+    assert refused_twice(between).all(Tripped) == []
+
+
+def test_said_twice_of_one_order_or_in_english_it_is_no_such_thing() -> None:
+    assert Bench().say(error(321, FOREIGN), error(321, FOREIGN)).all(Tripped) == []
+    bench = Bench()
+    bench.write("o-2")
+    text = "Error validating request.-'bW' : cause - The size is wrong"
+    assert bench.say(error(321, text), error(321, text, ib_order_id=2)).all(Tripped) == []
+
+
+def test_a_gateway_that_makes_up_codes_fills_neither_memory_nor_log() -> None:
+    bench = Bench().say(*(error(50_000 + number) for number in range(2 * MAX_CODES_TOLD)))
+    assert len(bench.alarms) == MAX_CODES_TOLD

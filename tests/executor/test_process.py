@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from orderfuse.messages import LeaseRequest
+from orderfuse.settings import load_settings
 from tests.executor.scripted_gateway import ScriptedGateway
-from tests.executor.support import run
+from tests.executor.support import breaker_end, run, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +74,30 @@ def test_a_real_account_that_no_setting_names_ends_it_with_the_setting_to_change
             assert process.returncode == 2
             assert "ORDERFUSE_IB__LIVE_ACCOUNT to U1234567" in stderr.decode()
             assert gateway.requests("3") == 0
+
+    run(story)
+
+
+def test_host_and_account_from_variables_reach_the_breaker_and_the_gateway_is_usable(tmp_path: Path) -> None:
+    async def story() -> None:
+        settings = load_settings(tmp_path, environ={})
+        async with ScriptedGateway("DU1,DU0000000") as gateway, breaker_end(settings) as breaker:
+            arguments, environment = command(
+                tmp_path,
+                ORDERFUSE_IB__PORT=str(gateway.port),
+                ORDERFUSE_IB__HOST="127.0.0.1",
+                ORDERFUSE_IB__ACCOUNT="DU0000000",
+            )
+            process = await asyncio.create_subprocess_exec(*arguments, env=environment, cwd=ROOT)
+            try:
+                await until(lambda: breaker.usable or process.returncode is not None, "a usable gateway")
+                assert process.returncode is None
+                told = breaker.messages(LeaseRequest)[-1].gateway
+                assert (told.host, told.account) == ("127.0.0.1", "DU0000000")
+            finally:
+                if process.returncode is None:
+                    process.terminate()
+                await process.wait()
 
     run(story)
 

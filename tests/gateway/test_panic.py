@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import ib_insync
 import pytest
 
+from tests.executor.scripted_gateway import ScriptedGateway
 from tests.orderfuse.clisupport import DONE, NOTHING_ANSWERS, REFUSED, USAGE, Terminal
 from tests.pipeline.pipeline import DEADLINE_SECS, Pipeline, running, wait_until
 
@@ -279,3 +281,28 @@ def test_the_library_alone_stops_and_says_what_is_missing(tmp_path: Path) -> Non
     assert "here is only the library" in done.stderr
     assert f"the file {tmp_path}/STOP stands: no order passes" in done.stderr
     assert (tmp_path / "STOP").exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "accounts", "says"),
+    [
+        (152, "DU1234567", "is too old (server version 152, needed is 157)"),
+        (176, "", "answers, but names no account: nobody has logged in there"),
+    ],
+)
+def test_a_gateway_that_answers_and_is_of_no_use_is_said_to_be_one(
+    tmp_path: Path, version: int, accounts: str, says: str
+) -> None:
+    async def story() -> None:
+        async with ScriptedGateway(accounts) as gateway:
+            gateway.server_version = version
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "orderfuse.cli", "--home", str(tmp_path), "panic", "--yes"),
+                env={**os.environ, "ORDERFUSE_IB__PORT": str(gateway.port), "COLUMNS": "300"},
+                stderr=asyncio.subprocess.PIPE,
+            )
+            _, said = await asyncio.wait_for(process.communicate(), DEADLINE_SECS)
+            assert process.returncode == NOTHING_ANSWERS
+            assert f"the gateway at 127.0.0.1:{gateway.port} {says}; nothing was cancelled" in said.decode()
+
+    asyncio.run(story())

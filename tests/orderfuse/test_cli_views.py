@@ -87,6 +87,20 @@ def test_each_trouble_comes_with_what_to_do(one: Fields, said: str) -> None:
     assert said in page(one)
 
 
+def test_what_the_executor_advises_stands_in_place_of_what_mostly_helps() -> None:
+    one = circuit(conditions=["broker_disconnected"], trading_allowed=False)
+    remedy = "restart it"
+    gateway = {"host": "h", "port": 4001, "detail": f"no list; {remedy}", "remedy": remedy, "connected": True}
+    assert page(one, gateway=gateway).splitlines()[1:3] == [
+        "  system: broker_disconnected holds (no list)",
+        "    -> restart it. It ends by itself then",
+    ]
+    assert "gateway   connected, h:4001 (no list; restart it)" in page(one, gateway=gateway)
+    assert "is TWS or IB Gateway running" in page(one, gateway={**gateway, "detail": "of another trouble"})
+    other = circuit("strategy:a", conditions=["feed_stale"])
+    assert "restart it" not in page(other, gateway=gateway).partition("\ngateway")[0], "that is not the gateway's"
+
+
 def test_under_a_circuit_stands_what_failed_in_it() -> None:
     at = (NOW - timedelta(seconds=12)).isoformat()
     failures = [

@@ -125,6 +125,21 @@ def test_a_change_that_ib_never_had_is_answered_though_journals_are_lost(lost: l
         program.wait_event("replace_failed", order_id, request_id="change-1", secs=60)
 
 
+def test_the_end_of_an_oca_group_is_ordinary_though_the_executors_journal_is_lost() -> None:
+    of_group = {**GTC, "ocaGroup": "pair", "ocaType": 1}
+    with trading() as (pipeline, program):
+        first, second = program.submit(order=of_group), program.submit(order=of_group)
+        for order_id in (first, second):
+            program.wait_event("accepted", order_id)
+        pipeline.kill("executor")
+        lose(pipeline, "executor")
+        pipeline.command(f"paper fault fill order_ref={second}")
+        pipeline.start("executor")
+        program.wait_event("cancelled", first)
+        told = [each for circuit in status(program)["circuits"] for each in circuit["last_failures"]]
+        assert [each for each in told if each["order_id"]] == []
+
+
 def test_an_executor_whose_journal_is_an_old_copy_is_heard() -> None:
     with trading() as (pipeline, program):
         first = program.submit(order=GTC, ttl_ms=60_000)

@@ -244,6 +244,7 @@ def test_a_global_cancel_is_not_sent_again_after_a_reset() -> None:
         assert "not sent again" in program.request("reset", reason="go on")["note"]
         by_hand(pipeline)
         pipeline.start("executor")
+        wait_until(lambda: pipeline.log("executor").count("is usable") == 2, "the new executor to be of use")
         wait_until(lambda: program.system()["trading_allowed"], "orders pass")
         program.wait_event("filled", program.submit(), done=True)
         assert pipeline.at_the_wire("reqGlobalCancel") == []
