@@ -13,7 +13,7 @@ VENV := $(if $(and $(WANTED),$(filter-out $(WANTED),$(PRESENT))),.venv-$(WANTED)
 BIN := $(VENV)/bin
 ENVIRONMENT := PYTHON='$(PYTHON)' GOAL='$(firstword $(MAKECMDGOALS))' sh tools/environment.sh
 
-.PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz test-clients bench-paper bench-stop \
+.PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz judge test-clients bench-paper bench-stop \
 	bench-flood bench-doors bench-executor lint bench clean
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
 	@echo "make docs          the documents as a site, in site/"
 	@echo "make record-docs   run what the documents print, and write down what it says now"
+	@echo "make judge         what IB may say of an order, in any order, to the real executor (SEEDS=100000, FIRST=0)"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
 	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
 	@echo "make stops         a stop with breaker and executor dying around it, at random (CASES=500, SEED=1)"
@@ -68,6 +69,7 @@ test: lint
 docs: venv
 	@$(BIN)/python docs/generate_settings.py
 	@$(BIN)/python -m docs.generate_bounds
+	@$(BIN)/python -m docs.generate_ib_codes
 	@$(BIN)/mkdocs build
 
 # PAGES="commands.md concepts.md" takes some only.
@@ -93,6 +95,11 @@ SECS ?= 600
 SEED ?= 1
 fuzz: venv
 	@$(BIN)/python -m tests.fuzz --secs $(SECS) --seed $(SEED)
+
+# A failing story prints its seed: SEEDS=1 FIRST=<seed> plays it again.
+SEEDS ?= 10000
+judge: venv
+	@$(BIN)/python -m tests.judge --first $(FIRST) --seeds $(SEEDS)
 
 bench-paper: venv
 	@$(BIN)/python -m benchmarks.paper_gateway
