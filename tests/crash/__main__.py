@@ -52,6 +52,7 @@ def played(seed: int) -> dict[str, Any]:
         "orders": 0,
         "executions": 0,
         "replaces": 0,
+        "met": {},
         "unknown": [],
     }
     return play_apart(["-m", "tests.crash", "--seed", str(seed)], broken_off)
@@ -69,6 +70,8 @@ def tell(result: dict[str, Any]) -> None:
     """One line for each case, and more for what is not as it should be."""
     how = "FAILED" if result["complaints"] else "ok" if result["reached"] else "not reached"
     extras = "".join(f" {name}" for name in ("both", "rollback", "away", "patient") if result[name])
+    if result["closes"]:
+        extras += f" closes {result['closes']}"
     if result["loss"]:
         extras += f" {result['loss']} of {' and '.join(result['lost'])}{' tripped' * result['tripped']}"
     say(f"{result['seed']:5} {result['point']}:{result['count']}{extras}: {how}, {result['orders']} orders")
@@ -97,6 +100,13 @@ def print_table(results: list[dict[str, Any]]) -> None:
         for text in result["unknown"]:
             say(f"unknown under seed {result['seed']} ({result['point']}): {text}")
     sums = {name: sum(result[name] for result in results) for name in ("orders", "executions", "replaces")}
+    met = Counter[str]()
+    for result in results:
+        met.update(result.get("met", {}))
+    say(
+        f"{met['ordinary']} orders ended by IB in the ordinary course, {met['part']} filled in part before they were "
+        f"cancelled; cancels refused: {met['10147']} with 10147, {met['10148']} with 10148"
+    )
     say(
         f"{len(results)} cases, {sum(result['reached'] for result in results)} processes killed at their point, "
         f"{sums['orders']} orders, {sums['executions']} executions, {sums['replaces']} replaces, "

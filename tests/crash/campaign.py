@@ -5,19 +5,18 @@ Every other round of the points, a journal is lost on top of that before the nex
 
 from __future__ import annotations
 
-import contextlib
+import json
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import msgpack
-import zmq
-
 from services.crash_points import POINTS
 from tests.crash import oracle
+from tests.crash.counted import Counted
+from tests.crash.load import SCENARIO, Load, history
 from tests.crash.losses import LOSSES, VICTIMS, Copies
 from tests.pipeline.pipeline import SERVICES, Pipeline, running, wait_until
 from tests.pipeline.raw import RawProgram
@@ -61,7 +60,7 @@ class Case:
     """What happens under one seed. All points come in turn, so that any stretch of seeds covers them evenly.
 
     `loss`: what becomes of a journal before the next start, "" for nothing; `lost`: whose, one after the other;
-    `tripped`: a person has tripped the system before it.
+    `tripped`: a person has tripped the system before it. `closes`: when the day ends, "" for not at all.
     """
 
     seed: int
@@ -74,6 +73,7 @@ class Case:
     loss: str
     lost: tuple[str, ...]
     tripped: bool
+    closes: str
 
     @property
     def dies(self) -> str:
@@ -95,10 +95,12 @@ class Result:
     loss: str
     lost: tuple[str, ...]
     tripped: bool
+    closes: str
     reached: bool
     orders: int
     executions: int
     replaces: int
+    met: dict[str, int]
     unknown: list[str]
     complaints: list[str]
 
@@ -119,146 +121,48 @@ def case_of(seed: int) -> Case:
         loss=draw.choice(list(LOSSES)) if seed // len(POINTS) % 2 else "",
         lost=draw.choice(VICTIMS) if seed // len(POINTS) % 2 else (),
         tripped=draw.random() < 0.5,
+        closes=draw.choice(("", "away", "after")),
     )
-
-
-class Load:
-    """Orders of two kinds, cancels, changes, and requests; what is not decided is sent again, unchanged."""
-
-    def __init__(self, program: RawProgram, draw: random.Random) -> None:
-        self.program, self.draw = program, draw
-        self.ids: list[str] = []
-        # What was asked for besides: events that came while this program was not connected again yet.
-        self.looked_up: list[dict[str, Any]] = []
-        # Since when and until when (wall clock) nobody can say any more what the breaker told.
-        self.forgotten_ns: list[tuple[int, int]] = []
-        # When the process that dies was alive last.
-        self.alive_ns = 0
-        self.replaces: dict[str, oracle.Replace] = {}
-        self._undecided: dict[str, dict[str, Any]] = {}
-        self._uncancelled: dict[str, str] = {}
-        self._unreplaced: set[str] = set()
-        self._resting: dict[str, int] = {}
-        self._accepted: list[str] = []
-        self._resend_at = 0.0
-
-    def step(self) -> None:
-        """One order, now and then a cancel or a question, and what comes back."""
-        rests = self.draw.random() < 0.4
-        order = _resting(oracle.FIRST_PRICE) if rests else {"action": "BUY", "totalQuantity": 1, "orderType": "MKT"}
-        fields = {"order": order, "sent_ns": time.time_ns(), "ttl_ms": 60_000}
-        if self.draw.random() < 0.15:
-            fields["attached"] = self._legs()
-        order_id = self.program.submit(**fields)
-        self.ids += [order_id, *(leg["order_id"] for leg in fields.get("attached", ()))]
-        self._undecided[order_id] = fields
-        if rests and self.draw.random() < 0.5:
-            self._uncancelled[order_id] = self.program.cancel(order_id)
-        elif rests:
-            self._resting[order_id] = 0
-        if self._accepted and self.draw.random() < 0.4:
-            self._change(self.draw.choice(self._accepted))
-        if self._accepted and self.draw.random() < 0.15:
-            # One that works: most of those that are cancelled at once never leave the breaker.
-            working = self._accepted.pop(self.draw.randrange(len(self._accepted)))
-            self._uncancelled[working] = self.program.cancel(working)
-        if self.draw.random() < 0.2:
-            question = {"v": 1, "kind": "request", "op": "status", "id": 1}
-            with contextlib.suppress(zmq.ZMQError):
-                self.program.control.send(msgpack.packb(question), zmq.NOBLOCK)
-        self.hear(0.03)
-
-    def _take(self, event: dict[str, Any]) -> None:
-        order_id = event["order_id"]
-        if event["kind"] in oracle.DECISIONS:
-            self._undecided.pop(order_id, None)
-        if event["kind"] in ("request_passed", "request_refused"):
-            self._unreplaced.discard(event["request_id"])
-            if event["request_id"] == self._uncancelled.get(order_id):
-                del self._uncancelled[order_id]
-        if event["kind"] == "accepted" and order_id in self._resting:
-            self._accepted.append(order_id)
-
-    def _change(self, order_id: str) -> None:
-        """Each change has a price of its own, by which it is known in the record and in the book."""
-        self._resting[order_id] += 1
-        revision = self._resting[order_id]
-        request_id = f"r-{time.time_ns()}"
-        self.replaces[request_id] = oracle.Replace(order_id, revision, oracle.FIRST_PRICE + revision / 100)
-        self._unreplaced.add(request_id)
-        self._send_change(request_id)
-
-    def _send_change(self, request_id: str) -> None:
-        replace = self.replaces[request_id]
-        self.program.replace(replace.order_id, request_id, replace.revision, _resting(replace.price))
-
-    def _legs(self) -> list[dict[str, Any]]:
-        leg = {"action": "SELL", "totalQuantity": 1, "tif": "GTC"}
-        prices = {"target": {"orderType": "LMT", "lmtPrice": 250.0}, "stop": {"orderType": "STP", "auxPrice": 0.25}}
-        return [{"order_id": f"{name}-{time.time_ns()}", "order": {**leg, **price}} for name, price in prices.items()]
-
-    def look_up(self) -> None:
-        """Ask for all events, as a strategy does that sees a gap in their numbers."""
-        self.looked_up += _history(self.program)
-
-    def hear(self, secs: float) -> None:
-        """Take what comes for so long."""
-        end = time.monotonic() + secs
-        while (left := end - time.monotonic()) > 0:
-            event = self.program.next_event(left)
-            if event is not None and event["kind"] != "state":
-                self._take(event)
-        if time.monotonic() >= self._resend_at:
-            self._resend_at = time.monotonic() + 0.5
-            for order_id, fields in self._undecided.items():
-                self.program.submit(order_id, **fields)
-            for order_id, request_id in self._uncancelled.items():
-                self.program.cancel(order_id, request_id)
-            for request_id in self._unreplaced:
-                self._send_change(request_id)
-
-    @property
-    def unanswered(self) -> list[str]:
-        """The orders and requests that have no answer yet."""
-        return [*self._undecided, *self._uncancelled.values(), *self._unreplaced]
-
-
-def _resting(price: float) -> dict[str, Any]:
-    return {"action": "BUY", "totalQuantity": 1, "orderType": "LMT", "lmtPrice": price, "tif": "GTC"}
 
 
 def play(case: Case) -> Result:
     """Play one case with real processes."""
     with running(**SETTINGS) as pipeline:
         pipeline.env["ORDERFUSE_PAPER__STATE_FILE"] = str(pipeline.home / "state")
+        scenario = pipeline.home / "scenario.toml"
+        scenario.write_text(SCENARIO, encoding="utf-8")
+        pipeline.env["ORDERFUSE_PAPER__SCENARIO"] = str(scenario)
         pipeline.start(*(name for name in SERVICES if name != case.dies))
         pipeline.start(case.dies, crash_at=f"{case.point}:{case.count}")
         with RawProgram(pipeline.home) as program:
             program.events.subscribe(b"order/adopted/")
             draw = random.Random(case.seed)
-            load, copies = Load(program, draw), Copies(pipeline.home)
+            load, copies, counted = Load(program, pipeline.home, draw), Copies(pipeline.home), Counted()
             reached = _until_it_dies(case, pipeline, load, copies, copy_at_step=draw.randint(1, 20))
             _while_it_is_away(case, pipeline, load)
             forgot = []
             for name in case.lost:
-                forgot += _lose(case, name, pipeline, load, copies)
-            pipeline.start(*(name for name in SERVICES if name not in pipeline.processes))
+                forgot += _lose(case, name, pipeline, load, copies, counted)
+            _start_the_dead(pipeline, counted)
             program.wait_trading(secs=SETTLE_SECS)
+            if case.closes and not load.closed_ns:
+                load.close_the_day()
             for _ in range(10):
                 load.step()
-            return _judge(case, pipeline, load, reached=reached, forgot=forgot)
+            return _judge(case, pipeline, load, counted, reached=reached, forgot=forgot)
 
 
-def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies) -> list[str]:
+def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies, counted: Counted) -> list[str]:
     """Lose the journal of this process and go on with all of them. Complains of a stop that was forgotten."""
     program = load.program
     if case.tripped:
-        _start_missing(pipeline, program)
+        _start_missing(pipeline, program, counted)
         program.request("trip", reason="before the loss", cancel="none")
         load.hear(0.2)
     if "breaker" in pipeline.processes:
         load.look_up()
     talked = {"breaker", "executor"} <= set(pipeline.processes)
+    counted.look(pipeline.home, program.request("status") if "breaker" in pipeline.processes else None)
     if name in pipeline.processes:
         pipeline.kill(name)
     copies.strike(case.loss, name)
@@ -271,9 +175,10 @@ def _lose(case: Case, name: str, pipeline: Pipeline, load: Load, copies: Copies)
             since_ns = min(since_ns, load.alive_ns)
         load.forgotten_ns.append((since_ns - int(TAKEN_SECS * 1e9), died_ns))
     written = len(pipeline.at_the_wire("placeOrder"))
-    _start_missing(pipeline, program)
+    _start_missing(pipeline, program, counted)
     forgot = _hold(name, written, pipeline, load) if case.tripped else []
     if _is_latched(program):
+        counted.look(pipeline.home, program.request("status"))
         program.request("reset", reason="the campaign has looked")
     program.wait_trading(secs=SETTLE_SECS)
     for _ in range(5):
@@ -295,7 +200,7 @@ def _hold(name: str, written: int, pipeline: Pipeline, load: Load) -> list[str]:
     return forgot
 
 
-def _start_missing(pipeline: Pipeline, program: RawProgram) -> None:
+def _start_missing(pipeline: Pipeline, program: RawProgram, counted: Counted) -> None:
     """Start who is not there, and wait until the executor has been taken in and has its gateway.
 
     Before that a journal that was lost is not made up for, and to lose the other one would be to lose both at once.
@@ -306,7 +211,7 @@ def _start_missing(pipeline: Pipeline, program: RawProgram) -> None:
 
     before = times_taken_in()
     missing = {each for each in SERVICES if each not in pipeline.processes}
-    pipeline.start(*missing)
+    _start_the_dead(pipeline, counted)
 
     def connected() -> bool:
         status = program.request("status")
@@ -314,6 +219,13 @@ def _start_missing(pipeline: Pipeline, program: RawProgram) -> None:
         return bool(joined and status["executor"]["present"] and status["gateway"]["connected"])
 
     wait_until(connected, "an executor at the breaker, and a gateway at the executor", secs=SETTLE_SECS)
+
+
+def _start_the_dead(pipeline: Pipeline, counted: Counted) -> None:
+    dead = [name for name in SERVICES if name not in pipeline.processes]
+    if "executor" in dead:
+        counted.executor_started_ns = time.time_ns()
+    pipeline.start(*dead)
 
 
 def _is_latched(program: RawProgram) -> bool:
@@ -342,6 +254,9 @@ def _while_it_is_away(case: Case, pipeline: Pipeline, load: Load) -> None:
         pipeline.kill("breaker" if case.dies == "executor" else "executor")
     if case.dies == "paper":
         return
+    if case.closes == "away" and "executor" not in pipeline.processes:
+        # An executor that hears of it would find most of these orders too young for an ordinary end.
+        load.close_the_day()
     if case.away:
         # What rests is filled while nobody hears it.
         pipeline.command("paper fault price symbol=AAPL price=0.5")
@@ -351,7 +266,7 @@ def _while_it_is_away(case: Case, pipeline: Pipeline, load: Load) -> None:
     load.hear(0.05)
 
 
-def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot: list[str]) -> Result:
+def _judge(case: Case, pipeline: Pipeline, load: Load, counted: Counted, *, reached: bool, forgot: list[str]) -> Result:
     began = time.monotonic()
     while True:
         load.hear(0.2)
@@ -359,7 +274,7 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         book = oracle.read_book(pipeline)
         told, unknown = _told(load), set(load.program.request("status")["unknown"])
         working = _working(load.program)
-        heard = oracle.Heard(load.ids, load.replaces, told, unknown, working, lost=case.lost)
+        heard = oracle.Heard(load.ids, load.replaces, load.cancels, told, unknown, working, lost=case.lost)
         secs = time.monotonic() - began
         moved = oracle.read_book(pipeline) != book
         over = secs > SETTLE_SECS or not (moved or load.unanswered or oracle.still_open(heard, book))
@@ -368,6 +283,7 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         if over and (secs > PROOF_SECS or not waits_for_proof):
             break
     wire = pipeline.at_the_wire("placeOrder")
+    counted.look(pipeline.home, load.program.request("status"))
     return Result(
         **asdict(case),
         reached=reached,
@@ -375,13 +291,30 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, *, reached: bool, forgot:
         executions=sum(map(len, book.executions.values())),
         unknown=[f"{at}: {[e['kind'] for e in told.get(at, [])]}" for at in sorted(unknown)],
         replaces=len(load.replaces),
+        met=_met(pipeline, told),
         complaints=[
             *forgot,
             *(f"{order_id} was sent again and again, and never answered" for order_id in load.unanswered),
             *oracle.back_steps(load.program.seen),
             *oracle.complaints(heard, book, wire),
+            *counted.complaints(
+                load.for_the_day(book.executions), load.closed_ns, executor_lost="executor" in case.lost
+            ),
         ],
     )
+
+
+def _met(pipeline: Pipeline, told: oracle.Events) -> dict[str, int]:
+    """How often what this load is for has happened."""
+    # What stands behind the last end of a line is being written.
+    lines = pipeline.wire_record.read_text().rpartition("\n")[0].splitlines()
+    said = Counter(str(entry["fields"]["code"]) for entry in map(json.loads, lines) if entry["message"] == "error")
+    ends = [end for events in told.values() if (end := oracle.end_of(events)) and end["kind"] == "cancelled"]
+    return {
+        "ordinary": sum(end.get("request_id") is None for end in ends),
+        "part": sum(end["filled"] > 0 for end in ends),
+        **{code: said[code] for code in ("10147", "10148")},
+    }
 
 
 def _told(load: Load) -> oracle.Events:
@@ -393,7 +326,7 @@ def _told(load: Load) -> oracle.Events:
     """
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     repeats: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for event in [*load.program.seen, *load.looked_up, *_history(load.program)]:
+    for event in [*load.program.seen, *load.looked_up, *history(load.program)]:
         # That an id belongs to another order already says nothing of that order.
         if event["kind"] != "duplicate" and event.get("order_id") and not event.get("conflict"):
             if event.get("again"):
@@ -419,17 +352,6 @@ def _told(load: Load) -> oracle.Events:
 
 def _what(event: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(event.get(key) for key in ("order_id", "kind", "exec_id", "request_id"))
-
-
-def _history(program: RawProgram) -> Iterator[dict[str, Any]]:
-    for strategy_id in (program.strategy_id, "adopted"):
-        after = 0
-        while True:
-            reply = program.request("events", topic=f"order/{strategy_id}/", after_seq=after)
-            yield from reply["events"]
-            if not reply["more"]:
-                break
-            after = reply["next"]
 
 
 def _working(program: RawProgram) -> set[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.crash import cancels
 from tests.pipeline.pipeline import Pipeline
 
 Events = dict[str, list[dict[str, Any]]]
@@ -40,6 +41,8 @@ class Heard:
 
     ids: list[str]
     replaces: dict[str, Replace]
+    # Of which order each cancel is.
+    cancels: dict[str, str]
     told: Events
     unknown: set[str]
     # What the breaker calls working.
@@ -50,9 +53,10 @@ class Heard:
 
 @dataclass
 class Book:
-    """What the gateway has booked, by our order_id: status, limit price, executions, and under how many perm_ids."""
+    """What the gateway has booked, by our order_id; also under how many perm_ids."""
 
     status: dict[str, str] = field(default_factory=dict)
+    quantity: dict[str, float] = field(default_factory=dict)
     price: dict[str, float | None] = field(default_factory=dict)
     bookings: dict[str, set[int]] = field(default_factory=dict)
     executions: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -63,10 +67,11 @@ def read_book(pipeline: Pipeline) -> Book:
     book, refs = Book(), {}
     for row in _rows((pipeline.home / "state").read_bytes()):
         if row.get("is") == "order":
-            refs[row["perm_id"]] = row["ticket"]["order_ref"]
-            book.status[refs[row["perm_id"]]] = row["status"]
-            book.price[refs[row["perm_id"]]] = row["ticket"]["limit_price"]
-            book.bookings.setdefault(refs[row["perm_id"]], set()).add(row["perm_id"])
+            order_id = refs[row["perm_id"]] = row["ticket"]["order_ref"]
+            book.status[order_id] = row["status"]
+            book.quantity[order_id] = row["ticket"]["quantity"]
+            book.price[order_id] = row["ticket"]["limit_price"]
+            book.bookings.setdefault(order_id, set()).add(row["perm_id"])
         elif row.get("is") == "execution":
             book.executions.setdefault(refs[row["perm_id"]], {})[row["exec_id"]] = row["shares"]
     return book
@@ -96,6 +101,8 @@ def still_open(heard: Heard, book: Book) -> list[str]:
         events = heard.told.get(order_id, [])
         fills = {event["exec_id"] for event in events if event["kind"] == "filled"}
         rests = book.status.get(order_id) in LIVE and any(event["kind"] == "accepted" for event in events)
+        if "breaker" not in heard.lost and cancels.lost_of(order_id, heard.cancels, events, lives=rests):
+            rests = False
         settled = end_of(events) is not None or order_id in heard.unknown or rests
         changing = _changes_without_end(events) and order_id not in heard.unknown
         if "breaker" in heard.lost and order_id not in book.status:
@@ -153,6 +160,8 @@ def complaints(heard: Heard, book: Book, wire: list[dict[str, Any]]) -> list[str
         found += _of_changes(order_id, heard, events, book, written)
         if end is not None:
             found += _of_end(order_id, end, kinds, received, book)
+        rests = book.status.get(order_id) in LIVE and order_id not in heard.unknown
+        found += cancels.complaints(order_id, heard.cancels, events, lives=rests, breaker_lost="breaker" in heard.lost)
     return found
 
 
@@ -187,7 +196,10 @@ def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book:
     answers = Counter(event["request_id"] for event in events if event["kind"] in ("replaced", "replace_failed"))
     kinds = [event["kind"] for event in events]
     found = [
-        f"{order_id}: change {at} was answered {times} times: {kinds}" for at, times in answers.items() if times > 1
+        f"{order_id}: change {at} was answered {times} times: {kinds}"
+        for at, times in answers.items()
+        # Once both journals have been lost, nobody knows what was told of it.
+        if times > 1 and not {"breaker", "executor"} <= {*heard.lost}
     ]
     if order_id in heard.unknown:
         return found
@@ -209,7 +221,7 @@ def _of_changes(order_id: str, heard: Heard, events: list[dict[str, Any]], book:
 def _of_fills(order_id: str, events: list[dict[str, Any]], executed: dict[str, float]) -> list[str]:
     told = [event for event in events if event["kind"] == "filled"]
     found = []
-    if Counter(event["exec_id"] for event in told) != Counter(executed):
+    if Counter(event["exec_id"] for event in told) != Counter(list(executed)):
         found.append(f"{order_id} was executed as {sorted(executed)}, told were {[e['exec_id'] for e in told]}")
     if told and told[-1]["cum_qty"] != sum(executed.values()):
         found.append(f"{order_id} has {sum(executed.values())} filled, told were {told[-1]['cum_qty']}")
@@ -227,6 +239,11 @@ def _of_end(order_id: str, end: dict[str, Any], kinds: list[str], received: Coun
             wrong = status != "Filled"
         case "cancelled":
             wrong = status != "Cancelled"
+            filled = sum(book.executions.get(order_id, {}).values())
+            remaining = book.quantity.get(order_id, 0.0) - filled
+            if not wrong and (end["filled"], end["remaining"]) != (filled, remaining):
+                told = f"{end['filled']:g} filled and {end['remaining']:g} not"
+                return [f"{order_id} was told to be cancelled with {told}, IB has {filled:g} and {remaining:g}"]
         case _:
             wrong = status in LIVE or status == "Filled"
     return [f"{order_id} was told {kinds}, IB has it as {status}, received {received[order_id]} times"] if wrong else []

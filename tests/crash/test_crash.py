@@ -14,16 +14,17 @@ from orderfuse.settings import SettingsError, crash_at
 from services.crash_points import POINTS
 from tests.crash.campaign import case_of, play
 from tests.crash.losses import LOSSES, VICTIMS
+from tests.pipeline.pipeline import running, wait_until
+from tests.pipeline.raw import RawProgram
 
 ROOT = Path(__file__).parents[2]
-# One of each kind: the intent, the wire, the feedback, a reconciliation; decisions and feedback of the
-# breaker; the gateway before and after it books.
+# One of each kind: the intent, the wire, a fill, a reconciliation; decisions and feedback of the breaker; the gateway
+# before and after it books. A cancel has a test of its own, and the executor's feedback those of lost journals.
 SHORT = (
     "executor.intent.synced",
     "executor.order.half_frame",
     "executor.order.written",
     "executor.fill.received",
-    "executor.feedback.committed",
     "executor.reconcile.answered",
     "breaker.place.unsent",
     "breaker.place.sent",
@@ -38,6 +39,22 @@ def test_a_process_that_dies_at_this_point_costs_no_order_and_no_fill(point: str
     result = play(case_of(list(POINTS).index(point)))
     assert result.complaints == []
     assert result.reached, "the process did not die there, so nothing was shown"
+
+
+def test_an_end_of_our_own_making_is_no_failure_though_the_executor_died_right_behind_its_cancel() -> None:
+    with running("paper", "breaker") as pipeline, RawProgram(pipeline.home) as program:
+        pipeline.start("executor", crash_at="executor.cancel.sent:1")
+        program.ready()
+        program.wait_trading()
+        order_id = program.submit_resting()
+        program.wait_event("accepted", order_id)
+        program.cancel(order_id)
+        wait_until(lambda: pipeline.processes["executor"].poll() is not None, "the executor is dead")
+        pipeline.kill("executor")
+        pipeline.start("executor")
+        program.wait_event("cancelled", order_id)
+        circuits = program.request("status")["circuits"]
+        assert [each for circuit in circuits for each in circuit["last_failures"] if each["order_id"]] == []
 
 
 LOSSES_SHORT = [
