@@ -6,7 +6,7 @@ import pytest
 
 from tests.judge.play import play
 
-SEEDS, AT_ONCE = 600, 100
+SEEDS, AT_ONCE = 300, 50
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
