@@ -347,10 +347,13 @@ class Ledger:
         """
         effects = Effects()
         story = self._find(order_id=order_id)
-        if story is not None and story.record.ended == "cancelled":
-            return effects  # That has been told, and is what was asked for.
         if story is not None and request_id is not None and request_id == story.record.answered_cancel:
-            return effects  # So has this, to a breaker that died before it took it.
+            return effects  # It has been told, to a breaker that died before it took it.
+        if story is not None and story.record.ended == "cancelled":
+            # So has this, and it is what was asked for; should the order live after all, it goes to IB.
+            cancels.ask(story.record, request_id, why)
+            effects.keep(story.record)
+            return effects
         if story is None or story.record.ended:
             no = f"the order was {story.record.ended}" if story else "the executor does not know this order"
             if story is not None and request_id is not None and request_id == story.record.cancel_request_id:

@@ -104,6 +104,15 @@ def test_the_cancel_of_a_trip_takes_over_who_asked_before() -> None:
     assert "failure" not in bench.outcomes
 
 
+def test_a_cancel_of_an_order_that_was_told_as_cancelled_goes_to_ib_if_it_lives_after_all() -> None:
+    bench = over(Bench(tif="GTC").say(status("Submitted")).cancel())
+    bench.cancel(request_id="r-2")
+    assert bench.send_cancels() == []
+    bench.say(status("Submitted"))
+    assert bench.send_cancels() == [1]
+    assert [fact.request_id for fact in over(bench).all(Cancelled)] == ["r-1", "r-2"]
+
+
 def test_a_refusal_answers_each_who_has_asked() -> None:
     bench = Bench().say(status("Submitted")).cancel().cancel(request_id="r-2")
     bench.say(error(10148, "can not be cancelled, state: Filled."), executed("e1"))
