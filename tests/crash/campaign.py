@@ -219,6 +219,8 @@ def _start_missing(pipeline: Pipeline, program: RawProgram, counted: Counted) ->
         return bool(joined and status["executor"]["present"] and status["gateway"]["connected"])
 
     wait_until(connected, "an executor at the breaker, and a gateway at the executor", secs=SETTLE_SECS)
+    # What the executor now learns from IB's lists it tells anew; the breaker has to have taken that, and said so.
+    time.sleep(TAKEN_SECS)
 
 
 def _start_the_dead(pipeline: Pipeline, counted: Counted) -> None:
