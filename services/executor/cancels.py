@@ -96,9 +96,9 @@ def ask(record: OrderRecord, request_id: str | None, why: str) -> None:
         record.later_cancels = (*record.later_cancels, request_id)[-MAX_LATER:]
 
 
-def end_requests(record: OrderRecord) -> list[str | None]:
-    """The requests that an answer is for, the first one first; None where only orderfuse itself has asked."""
-    requests: list[str | None] = [record.cancel_request_id, *record.later_cancels]
+def end_requests(record: OrderRecord) -> list[str]:
+    """The requests that an answer is for, the first one first; none where only orderfuse itself has asked."""
+    requests = [each for each in (record.cancel_request_id, *record.later_cancels) if each is not None]
     record.cancel_request_id, record.later_cancels = None, ()
-    record.answered_cancel = requests[-1]
+    record.answered_cancel = requests[-1] if requests else None
     return requests

@@ -23,7 +23,6 @@ from orderfuse.settings import IbSettings
 from services.crash_points import reach
 from services.executor import diagnosis
 from services.executor.asking import OVERDUE_SECS, Asking
-from services.executor.diagnosis import FIRST_REQUEST_ID as FIRST_REQUEST_ID
 from services.executor.diagnosis import OTHERS_FOLLOWED_BELOW, OURS_FOLLOWED_BELOW, Trouble, Unended
 from services.executor.drift import Held
 from services.executor.journal import Journal, JournalError, JournalMismatch

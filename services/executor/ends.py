@@ -20,6 +20,7 @@ ENDS_AT_ONCE = frozenset({"IOC", "FOK"})
 ENDS_IN_TIME = frozenset({"DAY", "OPG", "GTD", "DTC", "AUC"})
 # A broker that drops every order on its arrival says no word either; nothing is over so soon.
 OLD_ENOUGH_SECS = 2.0
+CANCELLED_STATUSES = frozenset({"Cancelled", "ApiCancelled"})
 _COLONS = (":", "\N{FULLWIDTH COLON}")
 
 

@@ -62,10 +62,8 @@ class Foundling:
         """What IB calls filled beyond the executions that it lists: those of earlier days."""
         said = 0.0
         for report in self.in_order:
-            if isinstance(report, StatusReport):
+            if isinstance(report, StatusReport) or (isinstance(report, CompletedOrderReport) and report.quantities):
                 said = report.filled
-            elif isinstance(report, CompletedOrderReport) and report.quantities:
-                said = max(report.quantities) - min(report.quantities)
         listed = sum(each.shares for each in self.executions if not combo or each.sec_type == "BAG")
         return max(0.0, round(said - listed, DECIMALS))
 

@@ -500,7 +500,7 @@ class Ledger:
                 effects.orders.update(self.on_cancel_asked(parent_id, None).orders)
         for order_id in self._kin.see(story, effects):
             relative = self._stories[order_id]
-            relative.kin_over(self._now, effects)
+            relative.try_end(self._now, effects)
             self._settle(relative)
         self._settle(story)
 

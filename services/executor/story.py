@@ -26,7 +26,7 @@ from orderfuse.messages import (
 )
 from services.executor import cancels, twins
 from services.executor.cancels import CancelWatch
-from services.executor.ends import Ending, ordinary_because, reason_for
+from services.executor.ends import CANCELLED_STATUSES, Ending, ordinary_because, reason_for
 from services.executor.outcomes import CANCEL, MODIFY, Meaning, Operation, Verdict, for_order
 from services.executor.quantities import Numbers
 from services.executor.records import Change, Effects, Ended, Execution, OrderRecord, Twin, split_exec_id
@@ -52,7 +52,6 @@ MAX_REASON = 500
 # Quantities are sums of decimal numbers: beyond this many places there is only binary dust.
 DECIMALS = 8
 
-CANCELLED_STATUSES = frozenset({"Cancelled", "ApiCancelled"})
 SUCCESS_STATUSES = frozenset({"Submitted", "Filled"})
 # These prove that an order lives which was believed to be over; PendingCancel and the like prove nothing.
 PROOFS_OF_LIFE = frozenset({"PreSubmitted", "Submitted", "Filled"})
@@ -107,6 +106,8 @@ class Story:
     @property
     def _filled_of_its_own(self) -> float:
         """What IB's own numbers speak of: without what was filled of another order under the same reference."""
+        if not self.record.twins:
+            return self.filled
         others = {base for twin in self.record.twins for base in twin.bases}
         return round(self.filled - sum(e.shares for base, e in self.executions.items() if base in others), DECIMALS)
 
@@ -170,7 +171,7 @@ class Story:
         """`orderStatus`."""
         self.numbers.on_said(report.filled, report.remaining)
         self._compare(now)
-        held = twins.is_locating(report) or self.locating
+        held = report.locating or self.locating
         self._see_status(report.status, now, effects, held=held, numbered=True)
 
     def on_open_order(self, report: OpenOrderReport, now: float, effects: Effects) -> None:
@@ -215,8 +216,8 @@ class Story:
         before = self.executions.get(base)
         if before and revision <= split_exec_id(before.exec_id)[1]:
             return
-        if twin is not None:
-            twin.bases = twin.bases if base in twin.bases else [*twin.bases, base]
+        if twin is not None and base not in twin.bases:
+            twin.bases.append(base)
         # Unknown or not, it has just traded; if it is unknown for all that, that is said once more.
         self.doubtful = False
         counts = not self.record.combo or report.sec_type == "BAG"
@@ -232,7 +233,7 @@ class Story:
             self._accept("Submitted" if self.remaining else "Filled", now, effects)
             self._on_fill(execution, before, effects)
             self._compare(now)
-            self._try_end(now, effects)
+            self.try_end(now, effects)
             twins.see(self, now, effects)
 
     def on_commission(self, report: CommissionReport, effects: Effects) -> None:
@@ -255,10 +256,9 @@ class Story:
     def on_completed(self, report: CompletedOrderReport, now: float, effects: Effects) -> None:
         """The order was over when we asked. Its fills came before this, with the executions."""
         self._see_last_terms(report, effects)
-        if self._is_over:
+        if self.is_over:
             return
-        filled = max(report.quantities, default=0.0) - min(report.quantities, default=0.0)
-        self.numbers.on_completed(filled, whole=report.status == "Filled")
+        self.numbers.on_completed(report.filled, whole=report.status == "Filled")
         if not self.record.quantity:
             # Found after both journals were lost: only this list says how large it was.
             self.record.quantity = max(report.quantities, default=0.0)
@@ -297,7 +297,10 @@ class Story:
         operation = self._operation(report)
         verdict = for_order(report.code, report.text, operation)
         self.locating = self.locating or report.code == HELD_CODE
-        if operation == "modify":
+        if verdict.meaning is Meaning.REDUCED:
+            self.record.reduced = True
+            effects.keep(self.record)
+        elif operation == "modify":
             self._on_error_of_change(report, verdict, now, effects)
         elif operation == "cancel" and (verdict.meaning in _ABOUT_CANCELS or self._unclear(verdict)):
             self._on_error_of_cancel(report, verdict, now, effects)
@@ -333,15 +336,11 @@ class Story:
                 self._see_end(end, now, effects)
             case Meaning.CANCELLED:
                 self._see_end(Ending("cancelled", now, report.text, explained=True), now, effects)
-            case Meaning.REDUCED:
-                record.reduced = True
-                effects.keep(record)
             case Meaning.DOUBT:
                 effects.look_up = True
                 if not record.ended and not self.doubtful:
                     self.doubtful = True
-                    said = f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
-                    effects.tell(record, Unknown(**self.ids, reason=said), self._failure(verdict.outcome))
+                    effects.tell(record, Unknown(**self.ids, reason=_words(report)), self._failure(verdict.outcome))
             case _:
                 pass
 
@@ -384,20 +383,14 @@ class Story:
         match verdict.meaning:
             case Meaning.NOTICE | Meaning.CONNECTION | Meaning.DISCONNECTED | Meaning.RESTORED:
                 return
-            case Meaning.REDUCED:
-                self.record.reduced = True
-                effects.keep(self.record)
-                return
             case Meaning.DOUBT if self.record.change is not None:
                 # Which terms hold is open, the order itself is not: IB's list tells.
-                first = self.change_doubt is None
+                if self.change_doubt is None:
+                    doubts, said = self.record.change.request_id, _words(report)
+                    answered = Working(**self.ids, status=self.record.status, doubts=doubts, said=said)
+                    effects.tell(self.record, answered, verdict.outcome)
                 self.change_doubt = report
                 self.changed_at = now
-                said = f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
-                doubts = self.record.change.request_id
-                answered = Working(**self.ids, status=self.record.status, doubts=doubts, said=said)
-                if first:
-                    effects.tell(self.record, answered, verdict.outcome)
             case _:
                 self.fail_change(report.code, report.text, verdict.outcome or "neutral", effects)
         # Whether the order has survived the refusal, only its status tells.
@@ -412,7 +405,7 @@ class Story:
         if self.numbers.look_up_due(self._filled_of_its_own, now):
             effects.look_up = True
             effects.notes.append(f"{record.order_id}: {self._unfit}")
-        self._try_end(now, effects)
+        self.try_end(now, effects)
         if self.resting_since is not None and now - self.resting_since >= RESTING_SECS:
             self.resting_since = None
             outcome = self._success()
@@ -541,13 +534,13 @@ class Story:
     # -- ends ---------------------------------------------------------------------------------------------
 
     @property
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether an end was told that only a proof of life takes back."""
         return bool(self.record.ended) and self.record.ended != "settled"
 
     def _see_end(self, end: Ending, now: float, effects: Effects) -> None:
         """IB has told of an end; it is told on when nothing more is to be heard that belongs to it."""
-        if self._is_over:
+        if self.is_over:
             return
         self.resting_since = None
         before = self.ending
@@ -558,14 +551,11 @@ class Story:
             self.ending = before.with_word(end)
         if before is None and self.record.twins:
             twins.chase(self, effects)
-        self._try_end(now, effects)
+        self.try_end(now, effects)
         twins.see(self, now, effects)
 
-    def kin_over(self, now: float, effects: Effects) -> None:
-        """Its OCA group or its bracket is over: what was held back until that would be known is told."""
-        self._try_end(now, effects)
-
-    def _try_end(self, now: float, effects: Effects) -> None:
+    def try_end(self, now: float, effects: Effects) -> None:
+        """Tell the end that IB has told of, if nothing is to be heard any more that it has to wait for."""
         ending = self.ending
         if ending is None or twins.living(self.record) or not self.numbers.fits(self._filled_of_its_own):
             return
@@ -591,27 +581,18 @@ class Story:
         return self.remaining if said is None or self.record.twins else said
 
     def _reject(self, ending: Ending, effects: Effects) -> None:
-        outcome = None if self.record.counted == "failure" else ending.outcome
-        text = ending.text
-        if ending.how == "inactive":
-            text = "Inactive, and IB gave no reason"
-            if self.record.cancel_left or self.record.kin_over:
-                outcome = "neutral"
-        self.record.counted = "failure"
-        code = ending.code
+        silent = ending.how == "inactive"
+        ordinary = silent and (self.record.cancel_left or self.record.kin_over)
+        outcome = self._neutral() if ordinary else self._failure(ending.outcome)
+        text = "Inactive, and IB gave no reason" if silent else ending.text
         self._end("rejected", effects)
-        effects.tell(self.record, Rejected(**self.ids, ib_code=code, reason=short(text)), outcome)
+        effects.tell(self.record, Rejected(**self.ids, ib_code=ending.code, reason=short(text)), outcome)
 
     def _cancel(self, ending: Ending, ordinary: str, effects: Effects) -> None:
         record = self.record
-        outcome: Outcome | None = "neutral"
-        if ordinary:
-            record.counted = record.counted or "neutral"
-        else:
-            outcome = None if record.counted == "failure" else "failure"
-            record.counted = "failure"
+        outcome = self._neutral() if ordinary else self._failure("failure")
         self.cancels.on_answered()
-        requests = [each for each in cancels.end_requests(record) if each is not None]
+        requests = cancels.end_requests(record)
         fact = Cancelled(
             **self.ids,
             filled=self.filled,
@@ -626,12 +607,11 @@ class Story:
     def fail_cancel(self, code: int, text: str, effects: Effects) -> None:
         """The cancel that is under way has no effect: answer all who asked for it."""
         record = self.record
-        requests = cancels.end_requests(record)
+        requests: list[str | None] = [*cancels.end_requests(record)]
         record.cancel_asked = record.cancel_sent = False
         self.cancels.on_answered()
         effects.keep(record)
-        asked: list[str | None] = [each for each in requests if each is not None]
-        for request_id in asked or [None]:
+        for request_id in requests or [None]:
             fact = CancelFailed(**self.ids, request_id=request_id, ib_code=code, reason=short(text))
             effects.tell(record, fact)
         # Often it has just been filled; IB's own lists tell.
@@ -642,6 +622,10 @@ class Story:
             return None
         self.record.counted = "success"
         return "success"
+
+    def _neutral(self) -> Outcome:
+        self.record.counted = self.record.counted or "neutral"
+        return "neutral"
 
     def _failure(self, outcome: Outcome | None) -> Outcome | None:
         """A failure counts once, also after a success: whichever IB happens to say first."""
@@ -663,6 +647,10 @@ class Story:
 
 
 _ABOUT_CANCELS = frozenset({Meaning.CANCEL_FAILED, Meaning.CANCELLING})
+
+
+def _words(report: ErrorReport) -> str:
+    return f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
 
 
 def short(text: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orderfuse.messages import Unknown, Working
-from services.executor.ends import Ending
+from services.executor.ends import CANCELLED_STATUSES, Ending
 from services.executor.records import Effects, OrderRecord, Twin
 from services.gateway.reports import CompletedOrderReport, ExecutionReport, OpenOrderReport, StatusReport
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # One for each change that went wrong; more are not followed.
 MAX_TWINS = 10
-OVER = frozenset({"Cancelled", "ApiCancelled", "Filled"})
+OVER = CANCELLED_STATUSES | {"Filled"}
 
 AboutOrder = StatusReport | OpenOrderReport | ExecutionReport | CompletedOrderReport
 
@@ -51,11 +51,6 @@ def find(record: OrderRecord, report: AboutOrder, client_id: int) -> Twin | None
     return twin
 
 
-def is_locating(report: StatusReport) -> bool:
-    """Whether it is held until shares to sell short are found: `whyHeld` is a list, and such an order lives."""
-    return "locate" in (word.strip().lower() for word in report.why_held.split(","))
-
-
 def is_unsettled(record: OrderRecord) -> bool:
     """Whether IB has called another one over, and not all of its fills are known."""
     return any(twin.ends_with is not None and not twin.over for twin in record.twins)
@@ -68,9 +63,9 @@ def on_report(story: Story, twin: Twin, report: AboutOrder, now: float, effects:
         case ExecutionReport():
             story.on_execution(report, now, effects, twin)
         case CompletedOrderReport():
-            twin.ends_with = max(report.quantities, default=0.0) - min(report.quantities, default=0.0)
+            twin.ends_with = report.filled
         case StatusReport():
-            inactive = report.status == "Inactive" and not is_locating(report)
+            inactive = report.status == "Inactive" and not report.locating
             twin.ends_with = report.filled if report.status in OVER or inactive else None
         case OpenOrderReport():
             # It says no numbers: the status that comes with it ends it.
@@ -99,7 +94,7 @@ def see(story: Story, now: float, effects: Effects) -> None:
     record = story.record
     others = living(record)
     if others and (not story.doubtful or record.ended):
-        if record.ended and record.ended != "settled":
+        if story.is_over:
             # It was over, and will be again when the other one is.
             text = "another order under its reference outlived it"
             story.ending = Ending("cancelled", now, text, explained=True, numbered=True)
@@ -112,7 +107,7 @@ def see(story: Story, now: float, effects: Effects) -> None:
         if story.ending is None:
             effects.tell(record, Working(**story.ids, status=record.status))
         else:
-            story.kin_over(now, effects)
+            story.try_end(now, effects)
 
 
 def why(record: OrderRecord) -> str:

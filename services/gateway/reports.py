@@ -37,6 +37,11 @@ class StatusReport:
     client_id: int
     why_held: str = ""
 
+    @property
+    def locating(self) -> bool:
+        """Whether it is held until shares to sell short are found: `whyHeld` is a list, and such an order lives."""
+        return "locate" in (word.strip().lower() for word in self.why_held.split(","))
+
 
 @dataclass(frozen=True, slots=True)
 class OpenOrderReport:
@@ -114,6 +119,11 @@ class CompletedOrderReport:
     # Its last terms without the quantity, which IB tells as what was left or as the whole: either may be meant.
     terms: Mapping[str, Any] = field(default_factory=dict)
     quantities: tuple[float, ...] = ()
+
+    @property
+    def filled(self) -> float:
+        """How much of it was filled; 0 may mean that IB does not say."""
+        return max(self.quantities, default=0.0) - min(self.quantities, default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ TICK_SECS = 0.25
 MAX_CATCH_UP_STEPS = 1000
 MAX_EXECUTIONS = 100_000
 CANCELED = "Order Canceled - reason:"
+BY_TRADER = "Cancelled by Trader"
 PENDING_CANCEL = "PendingCancel"
 
 
@@ -447,7 +448,7 @@ class Exchange:
                 effects += self.end(order, now)
         return effects
 
-    def end(self, order: Order, now: float, *, reason: str = "", by: str = "Cancelled by Trader") -> list[Effect]:
+    def end(self, order: Order, now: float, *, reason: str = "", by: str = BY_TRADER) -> list[Effect]:
         """Cancel a live order, and its children with it.
 
         Args:
@@ -480,12 +481,18 @@ class Exchange:
             now: Wall-clock seconds.
             day_orders: End the orders that are good for the day only.
         """
-        effects: list[Effect] = []
-        for order in list(self.book.live.values()):
-            if day_orders and order.live and order.ticket.tif == "DAY":
-                effects += self.end(order, now)
+        effects = self.end_day_orders(now) if day_orders else []
         self.book.forget_done()
         self.executions.clear()
+        return effects
+
+    def end_day_orders(self, now: float, *, reason: str = "", by: str = BY_TRADER) -> list[Effect]:
+        """End the orders that are good for the day only; `reason` and `by` as in `end`."""
+        effects: list[Effect] = []
+        for order in list(self.book.live.values()):
+            # One that ended before it may have taken it along.
+            if order.live and order.ticket.tif == "DAY":
+                effects += self.end(order, now, reason=reason, by=by)
         return effects
 
     # ------------------------------------------------------------ time

@@ -10,11 +10,13 @@ from services.paper.fault_texts import TEXTS
 from services.paper.orders import Order, Status
 
 REDUCED = 481
+# What completed orders say of an end that nobody asked for.
+BY_IB = "Cancelled"
 
 
 def cancel(exchange: Exchange, order: Order, now: float, reason: str = "") -> list[Effect]:
     """Cancel an order that nobody wanted to end, if it is live; 202 gives the reason."""
-    return exchange.end(order, now, reason=reason, by="Cancelled") if order.live else []
+    return exchange.end(order, now, reason=reason, by=BY_IB) if order.live else []
 
 
 def acknowledge(order: Order) -> list[Effect]:
@@ -33,11 +35,7 @@ def confirm_cancel(exchange: Exchange, order: Order, now: float) -> list[Effect]
 
 def close_day(exchange: Exchange, now: float, reason: str = "") -> list[Effect]:
     """End the orders that are good for the day only; nothing is forgotten."""
-    effects: list[Effect] = []
-    for order in list(exchange.book.live.values()):
-        if order.ticket.tif == "DAY":
-            effects += cancel(exchange, order, now, reason)
-    return effects
+    return exchange.end_day_orders(now, reason=reason, by=BY_IB)
 
 
 def release(exchange: Exchange, order: Order, now: float) -> list[Effect]:

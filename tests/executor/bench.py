@@ -88,34 +88,21 @@ class Bench:
         return fact
 
 
+# How IB names the order o-1: in a status, and where it gives its reference too.
+NAMED: dict[str, Any] = {"ib_order_id": 1, "perm_id": PERM, "client_id": OURS}
+REFERRED: dict[str, Any] = {**NAMED, "order_ref": "o-1", "account": "DU0000000"}
+
+
 def status(name: str, filled: float = 0, remaining: float = 100, **more: Any) -> StatusReport:
-    fields = {"ib_order_id": 1, "perm_id": PERM, "client_id": OURS, **more}
-    return StatusReport(status=name, filled=filled, remaining=remaining, **fields)
+    return StatusReport(status=name, filled=filled, remaining=remaining, **{**NAMED, **more})
 
 
 def opened(name: str, **more: Any) -> OpenOrderReport:
-    fields: dict[str, Any] = {
-        "ib_order_id": 1,
-        "perm_id": PERM,
-        "client_id": OURS,
-        "order_ref": "o-1",
-        "account": "DU0000000",
-        "quantity": 100,
-        **more,
-    }
-    return OpenOrderReport(status=name, **fields)
+    return OpenOrderReport(status=name, **{**REFERRED, "quantity": 100, **more})
 
 
 def executed(exec_id: str, shares: float = 100, price: float = 10, **more: Any) -> ExecutionReport:
-    fields: dict[str, Any] = {
-        "ib_order_id": 1,
-        "perm_id": PERM,
-        "client_id": OURS,
-        "order_ref": "o-1",
-        "account": "DU0000000",
-        "sec_type": "STK",
-        **more,
-    }
+    fields: dict[str, Any] = {**REFERRED, "sec_type": "STK", **more}
     return ExecutionReport(exec_id=exec_id, shares=shares, price=price, **fields)
 
 

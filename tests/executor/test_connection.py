@@ -13,11 +13,8 @@ from loguru import logger
 from orderfuse.messages import NotPlaced, Tripped
 from orderfuse.settings import IbSettings
 from services.executor import doubts
-from services.executor.connection import (
-    FIRST_REQUEST_ID,
-    IBConnectionManager,
-    Timing,
-)
+from services.executor.connection import IBConnectionManager, Timing
+from services.executor.diagnosis import FIRST_REQUEST_ID
 from services.executor.engine import OrderExecutionEngine
 from services.executor.journal import Journal, JournalError, JournalMismatch
 from services.executor.records import OrderRecord

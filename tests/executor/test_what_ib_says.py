@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from orderfuse.messages import Settle
 from tests.executor.playing import LIMIT, Play, play, replace_of
 
 FAILURES = {"failure", "malformed"}
@@ -93,12 +92,16 @@ def test_a_cancel_without_an_answer_is_looked_up() -> None:
 # -- a second order under the same reference --------------------------------------------------------------
 
 
+async def twinned(it: Play) -> None:
+    await it.works_as("o-1", tif="GTC")
+    it.arm("twin")
+    it.engine.replace(replace_of("o-1", tif="GTC", lmtPrice=149.5))
+    await it.tells("o-1", "Unknown")
+
+
 def test_a_change_that_became_a_second_order_is_an_alarm_and_the_cancel_takes_both() -> None:
     async def story(it: Play) -> None:
-        await it.works_as("o-1", tif="GTC")
-        it.arm("twin")
-        it.engine.replace(replace_of("o-1", tif="GTC", lmtPrice=149.5))
-        await it.tells("o-1", "Unknown")
+        await twinned(it)
         unknown = it.facts("o-1", "Unknown")[0]
         assert unknown.twin
         assert str(unknown.twin) in unknown.reason
@@ -117,11 +120,8 @@ def test_a_change_that_became_a_second_order_is_an_alarm_and_the_cancel_takes_bo
 
 def test_a_person_settles_an_order_with_a_second_one_and_what_that_fills_is_told_all_the_same() -> None:
     async def story(it: Play) -> None:
-        await it.works_as("o-1", tif="GTC")
-        it.arm("twin")
-        it.engine.replace(replace_of("o-1", tif="GTC", lmtPrice=149.5))
-        await it.tells("o-1", "Unknown")
-        it.engine.settle(Settle(order_id="o-1").order_id)
+        await twinned(it)
+        it.engine.settle("o-1")
         it.arm("fill", shares=4, twin="newer", order_ref="o-1")
         await it.tells("o-1", "Filled")
 

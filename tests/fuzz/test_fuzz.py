@@ -208,11 +208,12 @@ def test_a_flood_of_connections_does_not_end_the_breaker() -> None:
     if hard != resource.RLIM_INFINITY and hard < 4096:
         pytest.skip("this system lets no process open more files")
     # What this process has open already is not the breaker's.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (300 + len(list(Path("/dev/fd").iterdir())), hard))
+    open_now = len(list(Path("/dev/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 300, hard))
     peers: list[socket.socket] = []
     try:
         with running("breaker") as pipeline, RawProgram(pipeline.home) as program, closing(Dialer()) as dialer:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (2048, hard))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 1000, hard))
             program.ready()
             # Idle ones are cut off after two seconds: these must be there at the same time.
             while len(peers) < 600:
