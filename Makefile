@@ -13,15 +13,17 @@ VENV := $(if $(and $(WANTED),$(filter-out $(WANTED),$(PRESENT))),.venv-$(WANTED)
 BIN := $(VENV)/bin
 ENVIRONMENT := PYTHON='$(PYTHON)' GOAL='$(firstword $(MAKECMDGOALS))' sh tools/environment.sh
 
-.PHONY: help setup venv run demo paper test docs record-docs crash stops fuzz judge test-clients bench-paper bench-stop \
-	bench-flood bench-doors bench-executor lint bench clean
+.PHONY: help setup venv run demo paper test test-fast docs record-docs crash stops fuzz judge simulate test-clients bench-paper bench-stop \
+	bench-flood bench-doors bench-executor bench-breaker lint bench clean
 
 help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
 	@echo "make demo          one incident in half a minute: what orderfuse does when IB begins to reject"
 	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
+	@echo "make test-fast     the tests that open no socket and compute for no seconds, in some 20 s"
 	@echo "make docs          the documents as a site, in site/"
 	@echo "make record-docs   run what the documents print, and write down what it says now"
+	@echo "make simulate      both middles in virtual time, with a model of IB and kills anywhere (SEEDS=10000, FIRST=0)"
 	@echo "make judge         what IB may say of an order, in any order, to the real executor (SEEDS=100000, FIRST=0)"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
 	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
@@ -35,6 +37,7 @@ help:
 	@echo "make bench-flood   what one program that floods does to another that trades"
 	@echo "make bench-doors   the same for subscriptions and connections without end"
 	@echo "make bench-executor  what 100,000 orders leave behind in one executor"
+	@echo "make bench-breaker  what strategies cost the breaker: an order beside 1,000 of them, and 1,000 that do nothing"
 	@echo "make setup         only set up what running needs, and start nothing"
 	@echo "make venv          the same with the tools of development"
 	@echo "make clean         remove the environments and caches"
@@ -61,9 +64,14 @@ lint: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# Most tests wait for processes: one worker for each core, and each file's tests in one worker.
+# First what needs no socket, with the branches it takes counted, and then what waits for processes.
 test: lint
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report= tests/unit tests/simulation
+	@$(BIN)/python -m tests.covered
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder tests/processes tests/campaigns tests/clients
+
+test-fast: venv
+	@$(BIN)/python -m pytest --numprocesses auto -m "not long" tests/unit
 
 # Not --quiet: mkdocs does not count what it does not print, and would be strict no more.
 docs: venv
@@ -74,32 +82,36 @@ docs: venv
 
 # PAGES="commands.md concepts.md" takes some only.
 record-docs: venv
-	@$(BIN)/python -m tests.docs $(PAGES)
+	@$(BIN)/python -m tests.processes.docs $(PAGES)
 
 # Other people's clients, two of them under IBKR's licence, in .venv-clients and never beside the project's own.
 test-clients: venv
 	@$(BIN)/python -m tests.clients
 
-# What a failing case prints as its seed is replayed by: .venv/bin/python -m tests.crash --seed N
+# What a failing case prints as its seed is replayed by: .venv/bin/python -m tests.campaigns.crash --seed N
 CASES ?= 200
 FIRST ?= 0
 crash: venv
-	@$(BIN)/python -m tests.crash --first $(FIRST) --count $(CASES)
+	@$(BIN)/python -m tests.campaigns.crash --first $(FIRST) --count $(CASES)
 
-# What a failing case prints as its seed is replayed by: .venv/bin/python -m tests.stops --case N
+# What a failing case prints as its seed is replayed by: .venv/bin/python -m tests.campaigns.stops --case N
 stops: venv
-	@$(BIN)/python -m tests.stops --seed $(SEED) --count $(CASES)
+	@$(BIN)/python -m tests.campaigns.stops --seed $(SEED) --count $(CASES)
 
-# What a failing run prints as its cases is replayed by: .venv/bin/python -m tests.fuzz --replay CASE
+# What a failing run prints as its cases is replayed by: .venv/bin/python -m tests.campaigns.fuzz --replay CASE
 SECS ?= 600
 SEED ?= 1
 fuzz: venv
-	@$(BIN)/python -m tests.fuzz --secs $(SECS) --seed $(SEED)
+	@$(BIN)/python -m tests.campaigns.fuzz --secs $(SECS) --seed $(SEED)
 
 # A failing story prints its seed: SEEDS=1 FIRST=<seed> plays it again.
 SEEDS ?= 10000
 judge: venv
-	@$(BIN)/python -m tests.judge --first $(FIRST) --seeds $(SEEDS)
+	@$(BIN)/python -m tests.simulation.judge --first $(FIRST) --seeds $(SEEDS)
+
+# What a failing run prints is replayed by: SEED=N make simulate
+simulate: venv
+	@$(BIN)/python -m tests.simulation.play --first $(FIRST) --seeds $(SEEDS)
 
 bench-paper: venv
 	@$(BIN)/python -m benchmarks.paper_gateway
@@ -117,10 +129,13 @@ bench-doors: venv
 bench-executor: venv
 	@$(BIN)/python -m benchmarks.executor_memory
 
+bench-breaker: venv
+	@$(BIN)/python -m benchmarks.breaker
+
 # The breakers that ours is measured beside stay out of the environment that the pipeline runs in.
 bench:
 	@$(ENVIRONMENT) .venv-bench bench
 	@.venv-bench/bin/python benchmarks/circuit_speed.py
 
 clean:
-	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
+	rm -rf .venv .venv-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage build dist site

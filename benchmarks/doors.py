@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.breaker.process import Home
-from tests.fuzz.hostile import hostile
+from tests.campaigns.fuzz.hostile import hostile
+from tests.processes.breaker.process import Home
 
 KINDS = ("subscribe:events:1", "subscribe:events:20", *(f"connect:{link}:600" for link in ("orders", "events")))
 MORE = ("connect:control:600", "connect:dispatch:600", "connect:feedback:600")

@@ -13,8 +13,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-from tests.pipeline.pipeline import Pipeline, running
-from tests.pipeline.raw import RawProgram
+from tests.processes.pipeline.pipeline import Pipeline, running
+from tests.processes.pipeline.raw import RawProgram
 
 LIMIT_MB, LIMIT_MS = 300, 50
 # Beyond the breaker's window, so that it never waits for us; far below its queue.

@@ -26,9 +26,9 @@ from typing import Any
 import msgpack
 import zmq
 
-from tests.fuzz.hostile import hostile
-from tests.pipeline.pipeline import Pipeline, running, wait_until
-from tests.pipeline.raw import RawProgram
+from tests.campaigns.fuzz.hostile import hostile
+from tests.processes.pipeline.pipeline import Pipeline, running, wait_until
+from tests.processes.pipeline.raw import RawProgram
 
 RATE = 20_000
 SECS = 20

@@ -32,8 +32,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from services.paper.layouts import REPLIES
-from services.paper.order_layouts import PLACE_ORDER
+from services.paper.wire.layouts import REPLIES
+from services.paper.wire.order_layouts import PLACE_ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
 VERSION = 176

@@ -18,8 +18,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.pipeline.pipeline import Pipeline, wait_until
-from tests.pipeline.raw import RawProgram
+from tests.processes.pipeline.pipeline import Pipeline, wait_until
+from tests.processes.pipeline.raw import RawProgram
 
 ORDERS = 500
 ROUNDS = 7

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import zmq
 
-from orderfuse import bounded, client, codec, commands, handle, livewatch, watch
-from orderfuse.links import TOPOLOGY
+from orderfuse import bounded
+from orderfuse.bus import codec
+from orderfuse.bus.links import TOPOLOGY
+from orderfuse.cli import commands
+from orderfuse.cli import watch as livewatch
+from orderfuse.client import follower, handle, reports
 from orderfuse.settings import BreakerSettings, DispatchSettings
 from services.breaker import bounds, descriptors, stage_bounds
 from services.breaker.bounds import Bound
-from services.executor import foreign_orders, foundlings, ledger
+from services.executor import attribution, foreign_orders, found_orders, ledger
 
 PAGE = Path(__file__).parent / "bounds.md"
 
@@ -69,8 +73,8 @@ def of_executor() -> Iterator[Bound]:
     window = DispatchSettings().window
     yield Bound("orders and changes in the inbox", window, one, "more are refused: `not_placed`, `undelivered`")
     yield Bound("orders that have ended and are at hand", ledger.MAX_ENDED, one, "the oldest are read from the journal")
-    yield Bound("commissions before their execution", ledger.MAX_EARLY_COMMISSIONS, one, "the oldest is told late")
-    yield Bound("orders that IB lists and nobody knows yet", foundlings.MAX_HELD, one, "more are found with the next")
+    yield Bound("commissions before their execution", attribution.MAX_EARLY_COMMISSIONS, one, "the oldest is told late")
+    yield Bound("orders that IB lists and nobody knows yet", found_orders.MAX_HELD, one, "more are found with the next")
     yield Bound("orders of others that are watched", foreign_orders.MAX_SEEN, one, "more are not told")
 
 
@@ -81,9 +85,9 @@ def of_listeners() -> Iterator[Bound]:
     yield Bound("orders on their way to the breaker", orders[zmq.SNDHWM], one, "it waits, and then says so")
     yield Bound("events that wait to be read", events[zmq.RCVHWM], one, "they are missed, and the gap is filled")
     yield Bound("bytes of a message", codec.MAX_REPLY_BYTES, one, "the connection is ended")
-    yield Bound("events of one gap", watch.MOST_REPLAYED, one, "the rest is read in the next round")
+    yield Bound("events of one gap", follower.MOST_REPLAYED, one, "the rest is read in the next round")
     yield Bound("topics that are followed", bounded.MOST_NAMES, one, "the one that was quiet longest begins anew")
-    yield Bound("events kept for `reports()`", client.MAX_REPORTS, one, "the rest is read from the journal in its turn")
+    yield Bound("events kept for `reports()`", reports.MAX_REPORTS, one, "the rest comes from the journal in its turn")
     yield Bound("events of an order", handle.MAX_EVENTS, "a handle", "the oldest go")
     yield Bound("events on the live page", livewatch.MAX_EVENTS, "a page", "the oldest go")
     yield Bound("strategies on the live page", livewatch.MAX_STRATEGIES, "a page", "more are counted as `others`")

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from services.executor.meanings import DOES, Group, Meaning, Operation, Verdict
-from services.executor.order_codes import CANCEL_GROUPS, CHANGE_MALFORMED, MODIFY_GROUPS, NEW_GROUPS
 from services.executor.outcomes import BY_TEXT, NOTICE, UNKNOWN_CODE, WARNINGS, under
-from services.executor.system_codes import SYSTEM_GROUPS
+from services.gateway.meanings import DOES, CodeRule, Group, Meaning, Operation
+from services.gateway.order_codes import CANCEL_GROUPS, CHANGE_MALFORMED, MODIFY_GROUPS, NEW_GROUPS
+from services.gateway.system_codes import SYSTEM_GROUPS
 
 PAGE = Path(__file__).parent / "ib-codes.md"
 
@@ -79,7 +79,7 @@ class Row(NamedTuple):
 
     code: int
     says: str
-    verdict: Verdict
+    rule: CodeRule
     todo: str
 
 
@@ -116,7 +116,7 @@ def rows(groups: Iterable[Group], operation: Operation | None = None) -> Iterato
     """The codes of a table, and those of them that mean something else by their text."""
     for group in groups:
         for code, says in group.says.items():
-            yield Row(code, says, group.verdict, group.todo)
+            yield Row(code, says, group.rule, group.todo)
             for each in BY_TEXT:
                 if each.code == code and operation in each.operations:
                     yield Row(code, each.says, under(each, operation), each.todo)
@@ -126,28 +126,28 @@ def table(lines: Iterable[Row]) -> str:
     """The rows by their codes."""
     text = "\n| code | IB says | counts as | what orderfuse does | what to do |\n|---|---|---|---|---|\n"
     for row in sorted(lines, key=lambda row: row.code):
-        text += f"| {row.code} | {row.says} | {counts(row.verdict)} | {does(row.verdict)} | {row.todo} |\n"
+        text += f"| {row.code} | {row.says} | {counts(row.rule)} | {does(row.rule)} | {row.todo} |\n"
     return text
 
 
-def counts(verdict: Verdict) -> str:
-    """What a verdict does in the circuits."""
+def counts(rule: CodeRule) -> str:
+    """What a rule does in the circuits."""
     outcome = {
         "failure": "a failure of strategy and system",
         "malformed": "a failure of the strategy only",
-    }.get(verdict.outcome or "", "nothing")
-    if verdict.meaning in {Meaning.DISCONNECTED, Meaning.CONNECTION}:
+    }.get(rule.outcome or "", "nothing")
+    if rule.meaning in {Meaning.DISCONNECTED, Meaning.CONNECTION}:
         outcome = "a condition"
-    if not verdict.trip:
+    if not rule.trip:
         return outcome
     return "**stops all**" if outcome == "nothing" else f"**stops all**; {outcome}"
 
 
-def does(verdict: Verdict) -> str:
-    """What orderfuse does by a verdict."""
-    if verdict.meaning is Meaning.DOUBT and verdict.bytes_lost:
-        return f"{DOES[verdict.meaning]}; only a new connection can tell"
-    return DOES[verdict.meaning]
+def does(rule: CodeRule) -> str:
+    """What orderfuse does by a rule."""
+    if rule.meaning is Meaning.DOUBT and rule.bytes_lost:
+        return f"{DOES[rule.meaning]}; only a new connection can tell"
+    return DOES[rule.meaning]
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from orderfuse.circuit import CircuitBreakerConfig
-from orderfuse.ibfields import OPENABLE
+from orderfuse.ibfields.checks import OPENABLE
 from orderfuse.settings import HOME_VARIABLE, SETTINGS_FILE, TABLES, allowed, setting_names, variable_name
 
 PAGE = Path(__file__).parent / "settings.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from orderfuse.messages import (
+from orderfuse.bus.events import (
     AnyOrderEvent,
     Blocked,
     Cancelled,
@@ -16,8 +16,8 @@ from orderfuse.messages import (
     Rejected,
     State,
 )
+from orderfuse.client.watch import Watcher
 from orderfuse.settings import Settings
-from orderfuse.watch import Watcher
 
 
 class Bus:

@@ -6,9 +6,8 @@ import io
 import shlex
 from contextlib import redirect_stderr, redirect_stdout
 
-from orderfuse.commands import app
-
-INTERRUPTED = 130
+from orderfuse.cli.commands import app
+from orderfuse.exit_codes import INTERRUPTED
 
 
 def orderfuse(line: str) -> tuple[int, str]:

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import zmq
 
-from orderfuse import codec, links
-from orderfuse.messages import Submit
+from orderfuse.bus import codec, links
+from orderfuse.bus.orders import Submit
 from orderfuse.settings import Settings
 
 STRATEGY_ID = "flood"

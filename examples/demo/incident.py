@@ -9,7 +9,7 @@ from examples.demo.pipeline import SERVICES
 from examples.demo.scene import ACCOUNT, CONTRACT, DEADLINE_S, ORDER, STRATEGY_ID, NotSeen, Scene, short
 from examples.demo.trip import trip_under_load
 from orderfuse import CircuitBreakerOpenException
-from orderfuse.messages import Filled, Rejected
+from orderfuse.bus.events import Filled, Rejected
 
 SCOPES = ("system", f"strategy:{STRATEGY_ID}")
 FEW = 3

@@ -19,8 +19,9 @@ from examples.demo.pipeline import Pipeline
 from examples.demo.scene import NotSeen, Scene
 from examples.demo.teller import READING_S, Teller
 from orderfuse import OrderError, SettingsError, load_settings
+from orderfuse.exit_codes import DONE, INTERRUPTED
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+FAILED = 1
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Short timers, so that a person need not wait. What is not named here has the product's own default.

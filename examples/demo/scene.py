@@ -14,7 +14,7 @@ from examples.demo.pipeline import Pipeline
 from examples.demo.teller import Teller
 from examples.demo.wire import Wire
 from orderfuse import OrderClient, OrderError, OrderHandle, Settings
-from orderfuse.messages import Filled, NotPlaced, Rejected
+from orderfuse.bus.events import Filled, NotPlaced, Rejected
 
 STRATEGY_ID = "demo"
 # The paper gateway's account. Named in every order, so that none can be traded anywhere else.
@@ -106,9 +106,9 @@ class Scene:
             if isinstance(end, wanted):
                 return handle, end
             if not isinstance(end, NotPlaced):
-                break
+                raise NotSeen(expected, f"{end.order_id} {end.kind}")
             self.tell.fact(f"{short(end.order_id)}  not placed: {end.reason or end.code}", at_ns=end.at_ns)
-        raise NotSeen(expected, f"{end.order_id} {end.kind}")
+        raise NotSeen(expected, f"{TRIES} orders not placed")
 
     def command(self, line: str) -> None:
         """Run `orderfuse <line>` and show it.

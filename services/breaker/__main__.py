@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
+from contextlib import closing
 
 from loguru import logger
 
+from orderfuse.exit_codes import DONE, REFUSED, USAGE
 from orderfuse.home import AlreadyRunning, HomeLock
-from orderfuse.settings import Settings, SettingsError, load_settings
-from services import collector, crash_points
+from orderfuse.settings import Settings, SettingsError
 from services.breaker import descriptors
 from services.breaker.journal import Journal, JournalError
 from services.breaker.loop import BreakerLoop
-from services.log import configure_log
+from services.runtime.collector import measured
+from services.runtime.process import begin, refuse, stop_asked
 
 
 def main() -> int:
-    """Run until a signal; 0: stopped, 1: cannot run here, 2: a setting is wrong."""
-    configure_log()
+    """Run until a signal. Returns the exit code (`orderfuse.exit_codes`)."""
     try:
-        settings = load_settings()
-        _run(settings)
+        _run(begin())
     except SettingsError as error:
-        sys.stderr.write(f"breaker: {error}\n")
-        return 2
+        return refuse("breaker", error, USAGE)
     except (AlreadyRunning, JournalError, descriptors.TooFewDescriptors) as error:
-        sys.stderr.write(f"breaker: {error}\n")
-        return 1
-    return 0
+        return refuse("breaker", error, REFUSED)
+    return DONE
 
 
 def _run(settings: Settings) -> None:
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stopped.append(received))
-    crash_points.arm()
+    should_stop = stop_asked()
     limit = descriptors.raise_limit()
     if low := descriptors.warning(limit):
         logger.warning("{}", low)
@@ -50,12 +44,8 @@ def _run(settings: Settings) -> None:
     try:
         loop = BreakerLoop(settings, journal, limit)
         logger.info("breaker serves {} (window {})", settings.home, settings.dispatch.window)
-        pauses = collector.tune()
-        try:
-            loop.run(lambda: bool(stopped))
-        finally:
-            loop.close()
-            logger.info("{}", pauses.last_words())
+        with measured(), closing(loop):
+            loop.run(should_stop)
     finally:
         journal.close()
         lock.release()

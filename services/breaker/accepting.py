@@ -6,21 +6,22 @@ changed: what stands goes on standing in the status.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from msgspec import structs
 
-from orderfuse.codec import DecodeError, convert
-from orderfuse.contractname import contract_name, order_name
-from orderfuse.messages import DUST, Accept, AcceptRequest, Drift, ForeignOrder, SeenDrift, SeenOrder
+from orderfuse.bus.codec import DecodeError, convert
+from orderfuse.bus.control import AcceptRequest, SeenDrift, SeenOrder
+from orderfuse.ibfields.names import contract_name, order_name
 from services.breaker.batch import HandDecision
-from services.breaker.core import Core
+from services.breaker.core import Core, ErrorCode
 from services.breaker.executor_link import LEASE_NS, ExecutorLink
 from services.breaker.scopes import SECOND_NS, SYSTEM
+from services.wire.dispatch import Accept
+from services.wire.standing import DUST, Drift, ForeignOrder
 
-ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "internal"]
 _Told = TypeVar("_Told", Drift, ForeignOrder)
 # Longer than any lease that the executor had when it was asked: what is refused by then, it does not carry out later.
 # It syncs its disk and answers within milliseconds; who asks waits for a second.
@@ -42,14 +43,9 @@ class _Pending:
 
 @dataclass(slots=True)
 class Accepting:
-    """Hands requests on, and answers them.
-
-    `reply` and `refuse` answer who asked: with fields, or with a code and words.
-    """
+    """Hands requests on, and answers them."""
 
     core: Core
-    reply: Callable[[Any, AcceptRequest, dict[str, Any]], None]
-    refuse: Callable[[Any, AcceptRequest, ErrorCode, str], None]
     _pending: list[_Pending] = field(default_factory=list)
     _number: int = 0
 
@@ -59,20 +55,20 @@ class Accepting:
         try:
             drift, foreign = self._chosen(request)
         except DecodeError as error:
-            self.refuse(token, request, "bad_request", f"in seen: {error.reason}"[:500])
+            self.core.refuse(token, request, "bad_request", f"in seen: {error.reason}"[:500])
             return
         refusal = self._refusal(request, there=bool(drift or foreign))
         if refusal is not None:
-            self.refuse(token, request, *refusal)
+            self.core.refuse(token, request, *refusal)
             return
         # By the clock, so that no number of an earlier process comes again.
-        self._number = max(core.wall_ns(), self._number + 1)
+        self._number = max(core.wall_ns, self._number + 1)
         wanted = Accept(number=self._number, reason=request.reason, who=request.who, drift=drift, foreign=foreign)
-        for text in (*map(_drift_words, drift), *map(_order_words, foreign)):
+        for text in (*map(_break_words, drift), *map(_order_words, foreign)):
             core.batch.decisions.append(HandDecision("accept", SYSTEM, f"{text}: {request.reason}"[:500], request.who))
         core.batch.sync = True
         core.send(wanted)
-        pending = _Pending(token, request, wanted, core.executor.executor_id, core.now() + CONFIRM_NS)
+        pending = _Pending(token, request, wanted, core.executor.executor_id, core.now + CONFIRM_NS)
         self._pending.append(pending)
 
     def _chosen(self, request: AcceptRequest) -> tuple[tuple[Drift, ...], tuple[ForeignOrder, ...]]:
@@ -84,7 +80,7 @@ class Accepting:
         executor = self.core.executor
         if request.what == "foreign":
             return (), _as_seen(executor.foreign, SeenOrder, request.seen)
-        meant = [each for each in executor.drift if request.con_id in (None, each.con_id)]
+        meant = [each for each in executor.position_breaks if request.con_id in (None, each.con_id)]
         return _as_seen(meant, SeenDrift, request.seen), ()
 
     def _refusal(self, request: AcceptRequest, *, there: bool) -> tuple[ErrorCode, str] | None:
@@ -102,7 +98,7 @@ class Accepting:
             return "stale", "nothing of it stands as it was seen: look at the status again"
         if request.what == "foreign":
             return "bad_request", "IB lists no open order of others"
-        standing = "; ".join(contract_name(structs.asdict(each)) for each in executor.drift)
+        standing = "; ".join(contract_name(structs.asdict(each)) for each in executor.position_breaks)
         what = "there is no drift" if request.con_id is None else f"there is no drift of contract {request.con_id}"
         return "bad_request", f"{what}{f'; there is one of: {standing}' if standing else ''}"[:500]
 
@@ -114,27 +110,30 @@ class Accepting:
             if same and not _stands(pending.wanted, executor):
                 self._pending.remove(pending)
                 self._confirm(pending)
-            elif not same or self.core.now() >= pending.give_up_ns:
+            elif not same or self.core.now >= pending.give_up_ns:
                 self._pending.remove(pending)
                 text = "the executor has not confirmed it: look at the status again, and accept what stands there still"
-                self.refuse(pending.token, pending.request, "not_allowed", text)
+                self.core.refuse(pending.token, pending.request, "not_allowed", text)
 
     def _confirm(self, pending: _Pending) -> None:
         """None of it stands as it did; what stands otherwise was not accepted."""
         executor, wanted = self.core.executor, pending.wanted
-        other_drift, other_orders = {each.con_id for each in executor.drift}, {each.key for each in executor.foreign}
-        drift = [each for each in wanted.drift if each.con_id not in other_drift]
+        other_breaks, other_orders = (
+            {each.con_id for each in executor.position_breaks},
+            {each.key for each in executor.foreign},
+        )
+        drift = [each for each in wanted.drift if each.con_id not in other_breaks]
         orders = [each for each in wanted.foreign if each.key not in other_orders]
         if not (drift or orders):
             text = "it is another one by now, and was not accepted: look at the status again"
-            self.refuse(pending.token, pending.request, "stale", text)
+            self.core.refuse(pending.token, pending.request, "stale", text)
             return
         by = pending.request.who or "somebody"
-        words = [*map(_drift_words, drift), *map(_order_words, orders)]
+        words = [*map(_break_words, drift), *map(_order_words, orders)]
         self.core.batch.notes.extend(f"{text}: accepted by {by}: {pending.request.reason}" for text in words)
         accepted: list[Drift | ForeignOrder] = [*drift, *orders]
         told = [told_of(each, executor.account) for each in accepted]
-        self.reply(pending.token, pending.request, {"accepted": told})
+        self.core.reply(pending.token, pending.request, {"accepted": told})
 
 
 def told_of(each: Drift | ForeignOrder, account: str) -> dict[str, Any]:
@@ -160,7 +159,7 @@ def _as_seen(
 
 def _stands(wanted: Accept, executor: ExecutorLink) -> bool:
     """Whether some of it is told just as it was."""
-    differences = {each.con_id: each.difference for each in executor.drift}
+    differences = {each.con_id: each.difference for each in executor.position_breaks}
     for each in wanted.drift:
         now = differences.get(each.con_id)
         if now is not None and abs(now - each.difference) < DUST:
@@ -168,7 +167,7 @@ def _stands(wanted: Accept, executor: ExecutorLink) -> bool:
     return not set(wanted.foreign).isdisjoint(executor.foreign)
 
 
-def _drift_words(each: Drift) -> str:
+def _break_words(each: Drift) -> str:
     return f"drift: {contract_name(structs.asdict(each))}: {each.actual:g} instead of {each.expected:g}"
 
 

@@ -9,25 +9,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from orderfuse.ibfields import TERMS
-from orderfuse.messages import (
+from orderfuse.bus.events import (
     Accepted,
-    Adopted,
     CancelFailed,
     Cancelled,
     Commission,
-    Expect,
-    ExpectedChange,
     Filled,
     OrderEvent,
     Rejected,
     Replaced,
     ReplaceFailed,
     Unknown,
-    Written,
 )
+from orderfuse.ibfields.checks import TERMS
 from services.breaker.core import Core
 from services.breaker.orders import Change, OrderRecord, new_change
+from services.wire.dispatch import Expect, ExpectedChange
+from services.wire.feedback import Adopted, Written
 
 
 def have_looked_up(core: Core) -> None:
@@ -57,13 +55,13 @@ def adopt(core: Core, fact: OrderEvent, journal_id: str) -> OrderRecord | None:
         order=fact.order if isinstance(fact, Adopted) else _seen_order(fact),
         protect=False,
         ttl_ms=0,
-        arrived_ns=core.now(),
+        arrived_ns=core.now,
         age_at_arrival_ns=0,
-        arrived_wall_ns=core.wall_ns(),
+        arrived_wall_ns=core.wall_ns,
         # That its bytes have left is no word of IB's.
         state="unknown" if isinstance(fact, Written) else "working",
-        passed_ns=core.now(),
-        passed_wall_ns=core.wall_ns(),
+        passed_ns=core.now,
+        passed_wall_ns=core.wall_ns,
         # No circuit of this breaker has admitted it, so none counts what becomes of it.
         settled="neutral",
         executor_journal=journal_id,

@@ -1,4 +1,4 @@
-"""Our own answers to what strategies send: blocked, expired, invalid, duplicate, and yes or no to a request.
+"""Our own answers to what strategies send: blocked, expired, invalid, duplicate, and yes or no to a request. Pure.
 
 What an order or a request can make grow by its answer is decided here: the first answers of a program are kept on
 disk, and more of them for a while in memory.
@@ -14,22 +14,20 @@ from typing import Any
 
 import msgspec
 
-from orderfuse.codec import DecodeError
-from orderfuse.messages import (
+from orderfuse.bus.codec import DecodeError
+from orderfuse.bus.events import (
     BlockCode,
     Blocked,
-    Cancel,
     Duplicate,
     Expired,
     Invalid,
     OrderEvent,
-    Replace,
     RequestPassed,
     RequestPassedCode,
     RequestRefused,
     RequestRefusedCode,
-    Submit,
 )
+from orderfuse.bus.orders import Cancel, Replace, Submit
 from services.breaker import brackets
 from services.breaker.batch import AnsweredRequest
 from services.breaker.core import Core
@@ -80,7 +78,7 @@ class Answers:
 
     def expire(self, record: OrderRecord) -> None:
         """Answer an order that is too old."""
-        age_ms = record.age_ns(self.core.now()) // 1_000_000
+        age_ms = record.age_ns(self.core.now) // 1_000_000
         self._end(record, Expired(order_id=record.order_id, strategy_id=record.strategy_id, age_ms=age_ms))
 
     def refuse_clock(self, record: OrderRecord, reason: str) -> bool:
@@ -140,11 +138,11 @@ class Answers:
             self.other_content(submit, sender)
 
     def _again(self, order_id: str, strategy_id: str, events: list[dict[str, Any]], *, known: bool) -> None:
-        bulletin = self.core.bulletin
-        bulletin.order_event(Duplicate(order_id=order_id, strategy_id=strategy_id), known=known, keep=False)
+        publisher = self.core.publisher
+        publisher.order_event(Duplicate(order_id=order_id, strategy_id=strategy_id), known=known, keep=False)
         for number, event in enumerate(events):
             if event not in events[:number]:
-                bulletin.event_again(strategy_id, event, known=known)
+                publisher.event_again(strategy_id, event, known=known)
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -209,7 +207,7 @@ class Answers:
             reason=answer.reason,
             again=again,
         )
-        self.core.bulletin.order_event(event, keep=keep and self._has_place(answer.strategy_id))
+        self.core.publisher.order_event(event, keep=keep and self._has_place(answer.strategy_id))
 
     # -- nonsense ------------------------------------------------------------------------------------------
 
@@ -237,7 +235,7 @@ class Answers:
     # -- what is kept --------------------------------------------------------------------------------------
 
     def _tell(self, event: OrderEvent, sender: str) -> None:
-        self.core.bulletin.order_event(event, keep=self._keeps(event.strategy_id, sender))
+        self.core.publisher.order_event(event, keep=self._keeps(event.strategy_id, sender))
 
     def _keeps(self, strategy_id: str, sender: str) -> bool:
         """Whether an answer to this strategy goes to disk: of one that has no circuit, none does."""
@@ -248,7 +246,7 @@ class Answers:
 
     def _may_keep(self, strategy_id: str, sender: str) -> bool:
         """Whether one more answer to this program goes to disk."""
-        return self._budget.spend(self.core.scopes.payer(strategy_id, sender), self.core.now())
+        return self._budget.spend(self.core.scopes.payer(strategy_id, sender), self.core.now)
 
     def _remember(
         self,
@@ -261,14 +259,14 @@ class Answers:
         ahead_ns: int,
     ) -> None:
         """Refuse it again for as long as a copy of it may be under way; the disk knows that there was something."""
-        core, now = self.core, self.core.now()
+        core, now = self.core, self.core.now
         payer = core.scopes.payer(strategy_id, sender)
         refused = Refused(payer, strategy_id, digest, msgspec.json.encode(said))
         # A stamp may be ahead of the clock: then its copies are young for longer than their time to live.
         until_ns = now + ttl_ms * 1_000_000 + ahead_ns
         self.refusals.add(key, refused, until_ns, now)
         name = strategy_id if core.scopes.has_passed(strategy_id) else ""
-        marked_ns = self.marks.add(name, core.wall_ns(), ahead_ns)
+        marked_ns = self.marks.add(name, core.wall_ns, ahead_ns)
         if marked_ns is not None:
             core.batch.refused_marks[name] = marked_ns
 

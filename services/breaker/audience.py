@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import zmq
 
-from orderfuse.links import MAX_TOPIC_BYTES
+from orderfuse.bus.links import MAX_TOPIC_BYTES
 from services.breaker.door import Door
 from services.breaker.inbox import Origin, origin_of
 from services.breaker.subscriptions import Subscriptions

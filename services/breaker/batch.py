@@ -1,11 +1,11 @@
-"""What one turn of the stage wants done: first saved, in one transaction, then sent."""
+"""What one turn of the stage wants done: first saved, in one transaction, then sent. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from orderfuse.messages import Message
+from orderfuse.bus.fields import Message
 from services.breaker.orders import OrderRecord
 from services.breaker.owed import OwedCancel
 from services.breaker.scopes import KeptCircuit
@@ -43,7 +43,7 @@ class Numbering:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DispatchMessage:
     """A message for one peer on `dispatch`."""
 
     peer: bytes
@@ -124,10 +124,42 @@ class Batch:
     topics: dict[str, Numbering] = field(default_factory=dict)
     sync: bool = False
     publications: list[Publication] = field(default_factory=list)
-    letters: list[Letter] = field(default_factory=list)
+    dispatch: list[DispatchMessage] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     # Warnings for the log, of what no event says.
     notes: list[str] = field(default_factory=list)
+
+    def add(self, later: Batch) -> None:
+        """Lay the effects of the next step over these: both are saved as one."""
+        self.add_what_is_saved(later)
+        for name in ("dispatch", "replies", "notes"):
+            getattr(self, name).extend(getattr(later, name))
+
+    def add_what_is_saved(self, later: Batch) -> None:
+        """Lay over these what the next step has for the journal."""
+        for name in (
+            "orders",
+            "circuits",
+            "requests",
+            "remembered_cancels",
+            "feedback_taken",
+            "retold",
+            "executions",
+            "refused_marks",
+            "heartbeats",
+            "last_failures",
+        ):
+            getattr(self, name).update(getattr(later, name))
+        for topic in later.topics_given_up:
+            self.reserved.pop(topic, None)
+        self.reserved.update(later.reserved)
+        for name in ("decisions", "topics_given_up", "publications"):
+            getattr(self, name).extend(getattr(later, name))
+        for name in ("owed", "fence", "first_seq", "floor"):
+            if getattr(later, name) is not None:
+                setattr(self, name, getattr(later, name))
+        self.ends, self.topics = later.ends, later.topics
+        self.sync = self.sync or later.sync
 
     def saves_something(self) -> bool:
         """Whether there is anything to put on disk."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import get_args
 
-from orderfuse.codec import MAX_FRAME_BYTES
-from orderfuse.links import MAX_SUBSCRIBER_BYTES, MAX_TOPIC_BYTES, LinkName, waiting
-from services.breaker import descriptors, doors, holders, inbox, repeats, replies, requests, seats, subscriptions
+from orderfuse.bus.codec import MAX_FRAME_BYTES
+from orderfuse.bus.links import MAX_SUBSCRIBER_BYTES, MAX_TOPIC_BYTES, LinkName, waiting
+from services.breaker import connections, descriptors, doors, holders, inbox, repeats, replies, requests, subscriptions
 
 # Linux and macOS tell the pid of who is at the other end.
 SENDER = "a process; where its pid is not known, a connection"
@@ -137,7 +137,7 @@ def _of_connections(link: LinkName, room: descriptors.Room) -> Iterator[Bound]:
         "connection_refused",
     )
     yield Bound(
-        f"connections that wait at {link}", seats.MOST_AT_ONCE, LINK, "the system refuses more; clients try again"
+        f"connections that wait at {link}", connections.MOST_AT_ONCE, LINK, "the system refuses more; clients try again"
     )
 
 

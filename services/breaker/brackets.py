@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from orderfuse.ibfields import InvalidFields, check_order
-from orderfuse.messages import Attached, OrderEvent, Submit
+from orderfuse.bus.events import OrderEvent
+from orderfuse.bus.orders import Attached, Submit
+from orderfuse.ibfields.checks import InvalidFields, check_order
 from services.breaker.core import Core
 from services.breaker.orders import OrderRecord
 

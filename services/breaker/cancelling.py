@@ -1,4 +1,4 @@
-"""Which cancels of an order wait for what becomes of them. Pure.
+"""Cancels: of whole scopes, and which ones of an order wait for what becomes of them. Pure.
 
 The executor is asked once for several cancels that come within a second, and its answer is the answer to all of them.
 """
@@ -9,15 +9,34 @@ from typing import Any
 
 from msgspec import structs
 
-from orderfuse.messages import CancelFailed, Cancelled
+from orderfuse.bus.events import CancelFailed, Cancelled
+from services.breaker import brackets
 from services.breaker.core import Core
+from services.breaker.deadlines import Deadline, Due
 from services.breaker.orders import OrderRecord
-from services.breaker.scopes import SECOND_NS
+from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
 
 # A strategy may cancel at each event. Each is answered when it is passed on; of so many the end is told as well.
 MAX_WAITING = 20
 # The executor waits 5 s for IB's own word before it answers for it.
 ANSWER_NS = 7 * SECOND_NS
+
+
+def cancel_automatically(core: Core, scope: str, *, protective_too: bool) -> list[str]:
+    """Cancel the orders of a scope that are beyond the breaker; returns their ids.
+
+    A protective order stays unless a person says otherwise: a crash must not remove a stop.
+    """
+    chosen = [
+        record
+        for record in core.orders.values()
+        if record.state in ("out", "working", "unknown")
+        and scope in (SYSTEM, strategy_scope(record.strategy_id))
+        and (protective_too or not (record.protect or brackets.stays_at_an_automatic_cancel(core, record)))
+    ]
+    for record in chosen:
+        core.ask_to_cancel(record, None)
+    return [record.order_id for record in chosen]
 
 
 def waits(core: Core, record: OrderRecord, request_id: str) -> None:
@@ -38,14 +57,21 @@ def answered(record: OrderRecord, fact: Cancelled) -> Cancelled:
     return structs.replace(fact, request_id=asked[0], request_ids=tuple(asked) if len(asked) > 1 else ())
 
 
-def see_end(core: Core, record: OrderRecord, how: str) -> None:
+def see_end(core: Core, record: OrderRecord) -> None:
     """The order has ended otherwise. IB's own no may follow; the executor may not have been there to ask for it."""
     if record.cancels:
-        core.at(core.now() + ANSWER_NS, lambda: _give_up(core, record, how))
+        core.deadlines.set(Deadline(Due.CANCEL_ANSWER, record.order_id), core.now + ANSWER_NS)
 
 
-def _give_up(core: Core, record: OrderRecord, how: str) -> None:
-    if record.cancels and record.state == "done":
+def give_up(core: Core, order_id: str) -> None:
+    """No answer to its cancels came in time. An order that waits for one stays in memory."""
+    record = core.orders.get(order_id)
+    if record is None or record.state != "done":
+        return
+    # Saved in any case: so it leaves memory, also where its end has answered them meanwhile.
+    core.save(record)
+    if record.cancels:
+        how = (record.end or {}).get("kind", "done")
         ids: dict[str, Any] = {"order_id": record.order_id, "strategy_id": record.strategy_id}
         fail(core, record, CancelFailed(**ids, request_id=None, ib_code=0, reason=f"the order was {how} first"))
 
@@ -53,6 +79,8 @@ def _give_up(core: Core, record: OrderRecord, how: str) -> None:
 def fail(core: Core, record: OrderRecord, fact: CancelFailed) -> None:
     """IB did not cancel: that is the answer to all who have asked, once for each."""
     record.cancel_wanted, record.cancel_request_id = False, None
+    # With the answer the order may leave memory.
+    core.deadlines.drop(Deadline(Due.CANCEL_ANSWER, record.order_id))
     if fact.request_id is not None and fact.request_id in record.refused_cancels:
         core.save(record)
         return

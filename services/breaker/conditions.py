@@ -1,4 +1,4 @@
-"""States of the world that hold for a while, and the grace that each is given before it trips.
+"""States of the world that hold for a while, and the grace that each is given before it trips. Pure.
 
 While a condition holds no order is admitted. One that ends inside its grace counts as one failure; one that
 outlasts it trips the system's circuit. So five blips in a minute open it, and so does one outage.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from services.breaker.last_failures import Failed
+from services.breaker.outcomes import Outcomes
 from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 BROKER_DISCONNECTED = "broker_disconnected"
@@ -43,6 +44,7 @@ class Conditions:
     """The conditions that hold now, all of them of the scope `system`."""
 
     scopes: Scopes
+    outcomes: Outcomes
     _holding: dict[str, _Holding] = field(default_factory=dict)
 
     def holds(self, name: str) -> bool:
@@ -61,7 +63,7 @@ class Conditions:
             return
         holding.reason = reason
         self.scopes.system.hold(name, reason)
-        self.scopes.touched.add(SYSTEM)
+        self.scopes.touch(SYSTEM)
         # Without a grace it trips now, before anything else is judged.
         self.poll(now_ns)
 
@@ -74,9 +76,9 @@ class Conditions:
             return
         if not ended.tripped and not ended.expected:
             text = f"{ended.reason}, over again within {GRACE_NS[name] // SECOND_NS} s"
-            self.scopes.system_failure(Failed(text, name))
+            self.outcomes.system_failure(Failed(text, name))
         self.scopes.system.release(name)
-        self.scopes.touched.add(SYSTEM)
+        self.scopes.touch(SYSTEM)
 
     def release_forgotten(self) -> None:
         """Release what an earlier process held and this one does not know: nobody else ever would."""
@@ -84,7 +86,7 @@ class Conditions:
             # What others reported goes on: only they know when it is over.
             if name in GRACE_NS and name not in self._holding:
                 self.scopes.system.release(name)
-                self.scopes.touched.add(SYSTEM)
+                self.scopes.touch(SYSTEM)
 
     def poll(self, now_ns: int) -> None:
         """Trip for each condition that has outlasted its grace."""

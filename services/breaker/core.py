@@ -1,48 +1,42 @@
-"""What all parts of the stage share: the orders, the circuits, the executor, the fence, and the batch to come."""
+"""What all parts of the stage share: the orders, the circuits, the executor, the fence, and the batch to come. Pure."""
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 
-from orderfuse.circuit import Clock
-from orderfuse.messages import (
-    ADOPTED,
-    RESERVED_STRATEGIES,
-    CancelOrder,
-    EndGlobalCancel,
-    Fence,
-    GlobalCancel,
-    Message,
-    OrderEvent,
-    Outcome,
-    Unknown,
-)
+from orderfuse.bus.control import Request
+from orderfuse.bus.events import OrderEvent, Unknown
+from orderfuse.bus.fields import RESERVED_STRATEGIES, Message
 from orderfuse.settings import BreakerSettings
-from services.breaker import last_failures
-from services.breaker.batch import AnsweredRequest, Batch, Letter
-from services.breaker.bulletin import Bulletin
+from services.breaker import last_failures, orders
+from services.breaker.batch import AnsweredRequest, Batch, DispatchMessage, Reply
 from services.breaker.conditions import Conditions
+from services.breaker.deadlines import Deadline, Deadlines, Due
 from services.breaker.executor_link import ExecutorLink
 from services.breaker.last_failures import Failed
-from services.breaker.orders import OrderRecord
-from services.breaker.owed import GIVE_UP_NS, OwedCancel, Standing
+from services.breaker.orders import Move, OrderRecord
+from services.breaker.outcomes import Outcomes
+from services.breaker.owed import OwedCancel
+from services.breaker.present import Present
+from services.breaker.publisher import Publisher
 from services.breaker.queues import Queues
-from services.breaker.scopes import SECOND_NS, SYSTEM, KeptCircuit, OrdersOf, Scopes
+from services.breaker.scopes import SECOND_NS, SYSTEM, KeptCircuit, Scopes
+from services.wire.dispatch import CancelOrder, Fence
+from services.wire.feedback import Outcome
 
 # An order without IB's answer for so long is unknown (BREAKER, "no answer before the acknowledgement deadline").
 ACK_DEADLINE_NS = 5 * SECOND_NS
 # Scopes with a fence of their own: all of them have room in one hello. One more raises the fence of all, which needs no
 # memory.
 MAX_FENCES = 100
-# PreSubmitted that has stood so long without an error is a success: stops, and orders outside hours, rest there.
-PRESUBMITTED_NS = 2 * SECOND_NS
-# Why orders are unknown is said of as many as fit on a screen, with the rest by their ids.
-MAX_REASONS = 20
+
+ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "internal"]
+
+_Event = TypeVar("_Event", bound=OrderEvent)
 
 
 class History(Protocol):
@@ -67,15 +61,15 @@ class Core:
 
     settings: BreakerSettings
     window: int
-    clock: Clock
-    wall_ns: Callable[[], int]
+    present: Present
     history: History
     # The highest value of the fence, and the one that the journal had when this process began.
     fence: int
     kept_fence: int
     scopes: Scopes = field(init=False)
+    outcomes: Outcomes = field(init=False)
     conditions: Conditions = field(init=False)
-    bulletin: Bulletin = field(init=False)
+    publisher: Publisher = field(init=False)
     queues: Queues = field(init=False)
     executor: ExecutorLink = field(default_factory=ExecutorLink)
     # Orders that have no end yet, and those that got it in this turn.
@@ -95,53 +89,33 @@ class Core:
     # Up to where an earlier breaker, whose journal is lost, had taken and told it.
     retold: dict[str, int] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
-    _timers: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
-    _timer_count: int = 0
+    # Whether the system's circuit let orders through when the states were told last.
+    system_allowed: bool | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
+    # What was not taken since the start, by cause.
+    dropped: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.scopes = Scopes(self.settings.circuit, self.clock, self.settings.max_strategies)
-        self.conditions = Conditions(self.scopes)
-        self.bulletin = Bulletin(
-            self.clock,
-            self.wall_ns,
-            out=lambda item: self.batch.publications.append(item),
-            has_place=lambda strategy_id: strategy_id in self.scopes.strategies,
-            is_kept=self.scopes.is_kept,
-        )
-        self.queues = Queues(self.settings.queue_limit, sender_of=self.scopes.sender_of)
-        self.scopes.has_orders = self._orders_by_strategy
-        self.scopes.find_resting = self.history.find_resting_circuit
+        circuit, most = self.settings.circuit, self.settings.max_strategies
+        self.scopes = Scopes(circuit, self.present, most, self.orders, self.history)
+        self.outcomes = Outcomes(self.scopes, self.present)
+        self.conditions = Conditions(self.scopes, self.outcomes)
+        self.publisher = Publisher(self.present, self.scopes)
+        self.queues = Queues(self.settings.queue_limit, self.scopes.places)
 
+    @property
     def now(self) -> int:
-        """Monotonic nanoseconds."""
-        return self.clock.monotonic_ns()
+        """Monotonic nanoseconds of the present input."""
+        return self.present.monotonic_ns()
+
+    @property
+    def wall_ns(self) -> int:
+        """The wall clock at the present input, in nanoseconds since 1970."""
+        return self.present.wall_ns()
 
     def ahead_ns(self, sent_ns: int) -> int:
         """How far a stamp is ahead of the clock; 0 if it is not."""
-        return max(0, sent_ns - self.wall_ns())
-
-    def too_far_ahead(self, sent_ns: int) -> str | None:
-        """Why a message with this stamp is not taken, or None. Its age would mean nothing."""
-        ahead_ms, allowed_ms = self.ahead_ns(sent_ns) / 1e6, self.settings.max_clock_skew_ms
-        if ahead_ms <= allowed_ms:
-            return None
-        return (
-            f"sent_ns is {ahead_ms:.15g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms "
-            "(breaker.max_clock_skew_ms): the sender's clock and the breaker's differ, set them right"
-        )
-
-    # -- timers --------------------------------------------------------------------------------------------
-
-    def at(self, due_ns: int, call: Callable[[], None]) -> None:
-        """Call when due. Each order sets at most four timers in its life, so orders bound them."""
-        self._timer_count += 1
-        heapq.heappush(self._timers, (due_ns, self._timer_count, call))
-
-    def run_due_timers(self) -> None:
-        """Call what is due, in the order of due times."""
-        now = self.now()
-        while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+        return max(0, sent_ns - self.wall_ns)
 
     # -- orders --------------------------------------------------------------------------------------------
 
@@ -151,47 +125,81 @@ class Core:
 
     def has_room(self) -> bool:
         """Whether one more may be handed over now: the window has a place, and the executor's lease runs."""
-        return len(self.out) < self.window and self.executor.is_ready(self.now())
+        return len(self.out) < self.window and self.executor.is_ready(self.now)
 
     def keep_place(self, strategy_id: str) -> None:
         """There is an order of this strategy beyond the breaker: if it is anybody's, it has a circuit."""
         if strategy_id not in RESERVED_STRATEGIES:
             self.scopes.keep(strategy_id)
 
-    def _orders_by_strategy(self) -> dict[str, OrdersOf]:
-        """What each strategy has that has no end yet."""
-        found: dict[str, OrdersOf] = {}
-        for record in self.orders.values():
-            if record.state == "queued":
-                found.setdefault(record.strategy_id, OrdersOf.WAITING)
-            elif record.state != "done":
-                found[record.strategy_id] = OrdersOf.BEYOND
-        return found
-
     def save(self, record: OrderRecord) -> None:
         """Have the order saved with this batch."""
+        # A replace of it may wait.
+        self.queues.look_at(record.strategy_id)
         self.batch.orders[record.order_id] = record
 
     def tell(self, record: OrderRecord, event: OrderEvent) -> dict[str, Any]:
         """Publish what became of an order and remember it as the latest."""
-        record.last_event = self.bulletin.order_event(event, known=record.has_passed())
+        record.last_event = self.publisher.order_event(event, known=record.has_passed())
         if record.first_event is None:
             record.first_event = record.last_event
         self.save(record)
         return record.last_event
+
+    def move(self, record: OrderRecord, what: Move) -> None:
+        """Move an order to the state that follows, and with it everything that belongs to that state."""
+        if record.end is not None and what is not Move.END:
+            self._is_at_ib_after_its_end(record, lives=what is not Move.ANSWER)
+        orders.move(record, what)
+        match what:
+            case Move.HAND_OVER:
+                record.passed_ns, record.passed_wall_ns = self.now, self.wall_ns
+                record.executor_journal = self.executor.journal_id
+                self.deadlines.set(Deadline(Due.ANSWER, record.order_id), self.now + ACK_DEADLINE_NS)
+                # The legs of a bracket go with their parent, in its place.
+                if not record.parent:
+                    self.take_window_place(record.order_id)
+                    assert self.executor.joined, f"{record.order_id} is handed over, and nobody is there to take it"
+            case Move.FIND:
+                # It must not go there a second time, and its id is never free again.
+                record.passed_wall_ns = self.wall_ns
+                if not record.parent:
+                    self.queues.remove(record)
+            case Move.ANSWER:
+                record.accepted = True
+            case Move.REVIVE | Move.DOUBT:
+                # An end can be taken back long after, when the order is no longer in memory.
+                record.end = None
+                self.orders[record.order_id] = record
+            case Move.END:
+                pass
+        if record.state != "out":
+            self.out.discard(record.order_id)
+
+    def _is_at_ib_after_its_end(self, record: OrderRecord, *, lives: bool) -> None:
+        if lives:
+            # Its strategy may have lost its place since. First of all: the journal may not answer.
+            self.keep_place(record.strategy_id)
+        if not record.has_passed():
+            # It was refused here, and an earlier life of its id is at IB: the id is never free again.
+            record.passed_wall_ns = self.wall_ns
+
+    def take_window_place(self, order_id: str) -> None:
+        """This order, or change of one, is beyond the breaker without IB's answer from now on."""
+        self.out.add(order_id)
+        assert len(self.out) <= self.window, f"{len(self.out)} orders are beyond the breaker, allowed are {self.window}"
 
     def end(self, record: OrderRecord, event: OrderEvent, *, keep: bool = True) -> dict[str, Any]:
         """Publish the end of an order; returns the map. An end that follows another supersedes it.
 
         `keep`: it goes to disk. One that does not never passed, and the caller remembers it.
         """
-        if record.end is not None:
-            event = msgspec.structs.replace(event, supersedes=record.end.get("seq"))
-        record.state = "done"
-        self.out.discard(record.order_id)
+        event = self.superseding(record, event)
+        self.move(record, Move.END)
         if not keep:
+            assert not record.has_passed(), f"the end of {record.order_id}, which has passed, must be kept"
             self.orders.pop(record.order_id, None)
-            return self.bulletin.order_event(event, keep=False)
+            return self.publisher.order_event(event, keep=False)
         # An end can follow an end long after, when the order is no longer in memory.
         self.orders[record.order_id] = record
         record.end = self.tell(record, event)
@@ -203,17 +211,23 @@ class Core:
         `twin`: the permanent id of another order under its reference; of one that was over, too, that is news.
         """
         event = Unknown(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason, twin=twin)
-        if record.end is not None:
-            event = msgspec.structs.replace(event, supersedes=record.end.get("seq"))
-            record.end = None
-            self.orders[record.order_id] = record
-        record.state = "unknown"
-        self.out.discard(record.order_id)
+        event = self.superseding(record, event)
+        self.move(record, Move.DOUBT)
         self.tell(record, event)
         if outcome is not None:
-            self.settle(record, outcome)
+            self.count(record, outcome)
 
-    def settle(self, record: OrderRecord, outcome: Outcome, failed: Failed | None = None) -> None:
+    def superseding(self, record: OrderRecord, event: _Event) -> _Event:
+        """The event; if the order had its end, with the number of that one, which it takes back."""
+        if record.end is None:
+            return event
+        return msgspec.structs.replace(event, supersedes=record.end.get("seq"))
+
+    def drop(self, cause: str) -> None:
+        """Count something that was not taken."""
+        self.dropped[cause] += 1
+
+    def count(self, record: OrderRecord, outcome: Outcome, failed: Failed | None = None) -> None:
         """Let an outcome count in the circuits. Of a bracket's leg only a failure does, once for the bracket.
 
         `failed`: what it was, if the order's latest event does not say it.
@@ -223,9 +237,9 @@ class Core:
         if record.parent:
             parent = self.find(record.parent)
             if parent is not None and failed is not None:
-                self.settle(parent, outcome, failed)
+                self.count(parent, outcome, failed)
             return
-        self.scopes.settle(record, outcome, failed)
+        self.outcomes.record(record, outcome, failed)
         self.save(record)
 
     # -- executor ------------------------------------------------------------------------------------------
@@ -233,13 +247,13 @@ class Core:
     def send(self, message: Message) -> None:
         """Send to the executor, if there is one."""
         if self.executor.peer is not None:
-            self.batch.letters.append(Letter(self.executor.peer, message))
+            self.batch.dispatch.append(DispatchMessage(self.executor.peer, message))
 
     def ask_to_cancel(self, record: OrderRecord, request_id: str | None) -> None:
         """Have IB cancel the order: now if the executor is there, else as soon as it is."""
         record.cancel_wanted = True
         record.cancel_request_id = request_id or record.cancel_request_id
-        record.cancel_asked_ns = self.now()
+        record.cancel_asked_ns = self.now
         self.save(record)
         if self.executor.joined:
             self.send(CancelOrder(order_id=record.order_id, request_id=record.cancel_request_id))
@@ -255,6 +269,21 @@ class Core:
         self.batch.fence = self.fence
         self.batch.sync = True
         self.send(Fence(fence=self.fence, scope=scope))
+        if scope == SYSTEM:
+            self.scopes.touch_all_told()
+        else:
+            self.scopes.untold.add(scope)
+
+    def confirm_fence(self, fence: int) -> None:
+        """The executor has taken a fence, and with it all lower ones; one that was never raised confirms nothing."""
+        before = self.executor.confirmed_fence
+        if not before < fence <= self.fence:
+            return
+        self.executor.confirmed_fence = fence
+        if self.fences.get(SYSTEM, 0) > before:
+            self.scopes.touch_all_told()
+        else:
+            self.scopes.untold.update(scope for scope, raised in self.fences.items() if raised > before)
 
     def fence_of(self, scope: str) -> int:
         """What an order of this scope must carry now; a raised fence of `system` is that of every strategy too."""
@@ -268,48 +297,16 @@ class Core:
         """Whether the executor has confirmed the last fence of this scope. It takes them in their order."""
         return self.executor.confirmed_fence >= self.fence_of(scope)
 
-    def owe_global_cancel(self, scope: str, generation: int) -> None:
-        """Have every order of the account cancelled, also by an executor that is not there now."""
-        number = max(self.wall_ns() // 1_000_000, self.owed.number + 1 if self.owed else 0)
-        until_ns = self.now() + GIVE_UP_NS
-        self.owed = self.batch.owed = OwedCancel(number, scope, generation, self.wall_ns(), until_ns)
-        self.batch.sync = True
-        self.send_owed()
-
-    def send_owed(self) -> None:
-        """Tell the executor of the global cancel that is owed; told again, it is the same one."""
-        if self.owed is not None and self.owed.standing == "owed" and self.executor.joined:
-            left_ms = max(0, self.owed.until_ns - self.now()) // 1_000_000
-            self.send(GlobalCancel(reason=f"{self.owed.scope} was tripped", number=self.owed.number, left_ms=left_ms))
-
-    def end_owed(self, standing: Standing) -> None:
-        """The global cancel is owed no more."""
-        if self.owed is None or self.owed.standing in ("done", "ended"):
-            return
-        self.owed.standing = standing
-        self.batch.owed = self.owed
-        self.batch.sync = True
-        if standing != "done":
-            self.send(EndGlobalCancel(number=self.owed.number))
-
     def taken_feedback(self) -> int:
         """Up to where the feedback of the present executor's journal was taken."""
         return self.feedback_taken.get(self.executor.journal_id, 0)
 
-    def _reasons(self) -> dict[str, str]:
-        """Why orders are unknown, of as many as a person can look into."""
-        unknown = (record for record in self.orders.values() if record.state == "unknown")
-        told = ((each.order_id, each.last_event or {}) for each in unknown)
-        because = {order_id: event.get("reason", "") for order_id, event in told if event.get("kind") == "unknown"}
-        return dict(sorted(because.items())[:MAX_REASONS])
+    # -- replies --------------------------------------------------------------------------------------
 
-    def state_summary(self) -> dict[str, Any]:
-        """How many orders are where."""
-        return {
-            "orders_out": len(self.out),
-            "unknown": sorted(o.order_id for o in self.orders.values() if o.state == "unknown"),
-            "unknown_because": self._reasons(),
-            "queued": len(self.queues),
-            # Found at IB, of which no journal knows whose they are.
-            "adopted": sorted(o.order_id for o in self.orders.values() if o.strategy_id == ADOPTED),
-        }
+    def reply(self, token: Any, request: Request, fields: dict[str, Any]) -> None:
+        """Answer a request on `control`."""
+        self.batch.replies.append(Reply(token, {"id": request.id, "ok": True, **fields}))
+
+    def refuse(self, token: Any, request: Request, code: ErrorCode, error: str) -> None:
+        """Answer a request on `control` with no."""
+        self.batch.replies.append(Reply(token, {"id": request.id, "ok": False, "code": code, "error": error}))

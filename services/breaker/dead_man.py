@@ -10,22 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from orderfuse.messages import Heartbeat
+from orderfuse.bus.orders import Heartbeat
 from services.breaker.batch import KeptHeartbeat
 from services.breaker.core import Core
+from services.breaker.deadlines import Deadline, Due
 
 MS_NS = 1_000_000
 SILENT_REASON = "strategy fell silent"
 # Names that are remembered. A strategy that is named anew each day leaves one a day, and ten times as many as can have
 # a circuit are there for those that trade.
 MOST = 10_000
-_NEVER_NS = 2**63
-
-
-@dataclass(slots=True)
-class _Guarded:
-    kept: KeptHeartbeat
-    deadline_ns: int
 
 
 @dataclass(slots=True)
@@ -38,15 +32,14 @@ class DeadMan:
     """
 
     core: Core
-    _guarded: dict[str, _Guarded] = field(default_factory=dict)
-    # No deadline is before this; a heartbeat that makes one later leaves it too early.
-    _next_ns: int = 0
+    _guarded: dict[str, KeptHeartbeat] = field(default_factory=dict)
 
     def restore(self, kept: Mapping[str, KeptHeartbeat]) -> None:
         """Go on with what an earlier process kept; every deadline runs anew from now."""
-        now = self.core.now()
         for strategy_id, each in kept.items():
-            self._guarded[strategy_id] = _Guarded(each, now + each.cancel_after_ms * MS_NS)
+            self._guarded[strategy_id] = each
+            if not each.silent:
+                self._expect(strategy_id, each)
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
         """A strategy lives, and says how long its orders may outlive its silence; 0: as long as they like."""
@@ -54,35 +47,34 @@ class DeadMan:
         before = self._guarded.pop(strategy_id, None)
         if heartbeat.cancel_after_ms == 0:
             if before is not None:
-                self.core.batch.heartbeats[strategy_id] = None
+                self._forget(strategy_id)
             return
-        kept = KeptHeartbeat(heartbeat.cancel_after_ms)
-        deadline_ns = self.core.now() + heartbeat.cancel_after_ms * MS_NS
-        self._guarded[strategy_id] = _Guarded(kept, deadline_ns)
-        self._next_ns = min(self._next_ns, deadline_ns)
-        if before is None or before.kept != kept:
+        kept = self._guarded[strategy_id] = KeptHeartbeat(heartbeat.cancel_after_ms)
+        self._expect(strategy_id, kept)
+        if before != kept:
             self.core.batch.heartbeats[strategy_id] = kept
         if len(self._guarded) > MOST:
             oldest = next(name for name in self._guarded if name not in self.core.scopes.strategies)
             del self._guarded[oldest]
-            self.core.batch.heartbeats[oldest] = None
+            self._forget(oldest)
 
-    def fallen_silent(self) -> list[str]:
-        """The strategies whose time has run out since the last call. At exactly the deadline it has not."""
-        now = self.core.now()
-        if now <= self._next_ns:
-            return []
-        guarded = [(name, each) for name, each in self._guarded.items() if not each.kept.silent]
-        silent = [(name, each) for name, each in guarded if each.deadline_ns < now]
-        self._next_ns = min((each.deadline_ns for _, each in guarded if each.deadline_ns >= now), default=_NEVER_NS)
-        for strategy_id, each in silent:
-            each.kept = KeptHeartbeat(each.kept.cancel_after_ms, silent=True)
-            self.core.batch.heartbeats[strategy_id] = each.kept
-            # The orders that it cannot cancel itself any more: a power cut must not undo that they are to go.
-            self.core.batch.sync = True
-        return [strategy_id for strategy_id, _ in silent]
+    def _expect(self, strategy_id: str, kept: KeptHeartbeat) -> None:
+        # At exactly the deadline it has not fallen silent yet.
+        due_ns = self.core.now + kept.cancel_after_ms * MS_NS + 1
+        self.core.deadlines.set(Deadline(Due.HEARTBEAT, strategy_id), due_ns)
+
+    def _forget(self, strategy_id: str) -> None:
+        self.core.deadlines.drop(Deadline(Due.HEARTBEAT, strategy_id))
+        self.core.batch.heartbeats[strategy_id] = None
+
+    def fall_silent(self, strategy_id: str) -> None:
+        """The time of a strategy has run out."""
+        kept = KeptHeartbeat(self._guarded[strategy_id].cancel_after_ms, silent=True)
+        self._guarded[strategy_id] = self.core.batch.heartbeats[strategy_id] = kept
+        # The orders that it cannot cancel itself any more: a power cut must not undo that they are to go.
+        self.core.batch.sync = True
 
     def is_silent(self, strategy_id: str) -> bool:
         """Whether the strategy has fallen silent and not come back."""
-        guarded = self._guarded.get(strategy_id)
-        return guarded is not None and guarded.kept.silent
+        kept = self._guarded.get(strategy_id)
+        return kept is not None and kept.silent

@@ -6,7 +6,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orderfuse.links import LinkName
+from orderfuse.bus.links import LinkName
 
 # Each connection costs some 40 KB here, and a program that opens more than this is no client's mistake any more.
 MOST = 16_384

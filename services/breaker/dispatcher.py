@@ -1,17 +1,20 @@
-"""Where the decision stands: each order is judged when it is sent on, not when it arrives."""
+"""Where the decision stands: each order is judged when it is sent on, not when it arrives. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orderfuse.messages import Passed, Place
+from orderfuse.bus.events import Passed
 from services.breaker import brackets
 from services.breaker.answers import Answers
 from services.breaker.core import ACK_DEADLINE_NS, Core
-from services.breaker.orders import OrderRecord
+from services.breaker.deadlines import Deadline, Due
+from services.breaker.gates import AT_ITS_TURN, Fault, Turn, Wait, first_no, turn_of
+from services.breaker.orders import Move, OrderRecord
 from services.breaker.queues import Waiting, WaitingReplace
 from services.breaker.replacing import Replacer
-from services.breaker.scopes import SECOND_NS, strategy_scope
+from services.breaker.scopes import SECOND_NS, Refusal, strategy_scope
+from services.wire.dispatch import Place
 
 # Answering an order costs about 0.1 ms. After a trip the fence must leave before a long queue has been answered.
 MAX_SERVED_AT_ONCE = 100
@@ -28,19 +31,37 @@ class Dispatcher:
     answers: Answers
     replacer: Replacer
     unfinished: bool = False
+    # Whether the system's circuit let orders through when it was looked at last.
+    _system_allows: bool = True
 
     def serve(self) -> None:
-        """Answer or pass what waits and can be decided now, a bounded number of it.
+        """Answer or hand over what waits and can be decided now, a bounded number of it.
 
-        An order that would pass waits for a place in the window and for an executor whose lease runs. One
-        that would not is answered without waiting, which could only make its answer late.
+        While there is room, whoever has its turn is decided on. While there is none, only what would be refused can be
+        answered, and only those are looked at of which something has changed.
         """
+        queues = self.core.queues
+        queues.begin_turns()
+        for scope in self.core.scopes.touched:
+            queues.look_at(scope.removeprefix("strategy:"))
         left = MAX_SERVED_AT_ONCE
-        waiting = self.core.queues.in_turn()
-        while waiting and left > 0:
-            waiting = [strategy_id for strategy_id in waiting if self._serve_one(strategy_id)]
-            left -= len(waiting)
-        self.unfinished = bool(waiting)
+        while (strategy_id := self._next()) is not None:
+            if left == 0:
+                self.unfinished = True
+                return
+            if self._serve_one(strategy_id):
+                left -= 1
+            else:
+                queues.looked_at(strategy_id)
+        self.unfinished = False
+
+    def _next(self) -> str | None:
+        """The strategy to be decided on."""
+        core = self.core
+        allowed, self._system_allows = self._system_allows, core.scopes.system.is_trading_allowed()[0]
+        if allowed and not self._system_allows:
+            core.queues.look_at_all()
+        return core.queues.whose_turn() if core.has_room() else core.queues.to_look_at()
 
     def finish(self) -> None:
         """Decide on all that can be decided."""
@@ -58,56 +79,66 @@ class Dispatcher:
                 self._watch_waiting(item)
 
     def _watch_waiting(self, item: Waiting) -> None:
-        # One nanosecond later: at exactly its time to live it may still be sent.
-        self.core.at(item.expires_ns() + 1, lambda: self._expire_if_waiting(item))
-
-    def _expire_if_waiting(self, item: Waiting) -> None:
-        if not self.core.queues.has(item):
-            return
+        what, order_id = Due.TTL, item.order_id
         if isinstance(item, WaitingReplace):
-            self.replacer.expire(item)
-        else:
-            self.answers.expire(item)
-        self.core.queues.remove(item)
+            what = Due.TTL_OF_CHANGE
+        # One nanosecond later: at exactly its time to live it may still be sent.
+        self.core.deadlines.set(Deadline(what, order_id), item.expires_ns() + 1)
+
+    def expire_waiting(self, order_id: str) -> None:
+        """This order, if it waits, is too old."""
+        record = self.core.orders.get(order_id)
+        if record is not None and self.core.queues.has(record):
+            self.answers.expire(record)
+            self.core.queues.remove(record)
 
     def _serve_one(self, strategy_id: str) -> bool:
-        """Decide on the next of a strategy; False if nothing of it waits or it has to wait on."""
-        item = self.core.queues.head(strategy_id)
-        # One that has just lost its place is answered as a whole.
-        if item is None or strategy_id not in self.core.scopes.strategies:
-            return False
-        decided = self.replacer.judge(item) if isinstance(item, WaitingReplace) else self._judge(item)
+        """Decide on the next of a strategy; False if it has to wait on."""
+        assert strategy_id in self.core.scopes.strategies, f"an order of {strategy_id} waits, which has no circuit"
+        decided = self._decide(self.core.queues.head(strategy_id))
         if decided:
             self.core.queues.pop(strategy_id)
         return decided
 
-    def _judge(self, record: OrderRecord) -> bool:
-        """An order's turn has come: whether it is decided now, or waits on for a place in the window."""
-        if self.core.now() > record.expires_ns():
-            self.answers.expire(record)
-            return True
-        if self.core.scopes.would_admit(record.strategy_id) and not self.core.has_room():
+    def _decide(self, item: Waiting) -> bool:
+        """Its turn has come: whether it is answered or handed over now, or waits on."""
+        is_first = not self.core.scopes.has_passed(item.strategy_id)
+        turn = turn_of(self.core, item)
+        no = first_no(AT_ITS_TURN, self.core, turn)
+        if isinstance(no, Wait):
             return False
-        is_first = not self.core.scopes.has_passed(record.strategy_id)
-        refusal = self.core.scopes.admit(record)
-        if refusal is not None:
-            self.answers.block(record, refusal)
-            return True
-        if is_first:
-            self.answers.on_first_pass(record.strategy_id)
-        self._pass(record)
+        match item:
+            case WaitingReplace():
+                self._decide_change(item, turn, no)
+            case OrderRecord():
+                self._decide_order(item, no, is_first=is_first)
         return True
+
+    def _decide_change(self, waiting: WaitingReplace, turn: Turn, no: Refusal | Fault | None) -> None:
+        if no is not None:
+            self.replacer.refuse(waiting, no)
+            return
+        assert turn.record is not None, "a replace has passed, and there is no order"
+        assert turn.change is not None, "a replace has passed that changes nothing"
+        self.replacer.hand_over(turn.record, turn.change, waiting)
+
+    def _decide_order(self, record: OrderRecord, no: Refusal | Fault | None, *, is_first: bool) -> None:
+        match no:
+            case None:
+                if is_first:
+                    self.answers.on_first_pass(record.strategy_id)
+                self._pass(record)
+            case Refusal():
+                self.answers.block(record, no)
+            case Fault():
+                # The only one that an order can meet at its turn: it is too old.
+                self.answers.expire(record)
 
     def _pass(self, record: OrderRecord) -> None:
         core = self.core
-        now = core.now()
         attached = brackets.attached_of(core, record)
-        core.out.add(record.order_id)
         for leg in (record, *brackets.legs_of(core, record)):
-            leg.state = "out"
-            leg.passed_ns = now
-            leg.passed_wall_ns = core.wall_ns()
-            leg.executor_journal = core.executor.journal_id
+            core.move(leg, Move.HAND_OVER)
             core.tell(
                 leg,
                 Passed(
@@ -117,7 +148,6 @@ class Dispatcher:
                     trial=record.trial,
                 ),
             )
-            self.watch(leg)
         core.send(
             Place(
                 order_id=record.order_id,
@@ -129,15 +159,12 @@ class Dispatcher:
                 protect=record.protect,
                 fence=core.fence_of(strategy_scope(record.strategy_id)),
                 scope=strategy_scope(record.strategy_id),
-                ttl_left_ms=(record.expires_ns() - now) // 1_000_000,
+                ttl_left_ms=(record.expires_ns() - core.now) // 1_000_000,
             )
         )
 
-    def watch(self, record: OrderRecord) -> None:
-        """See to it that an order without IB's answer becomes unknown at its deadline."""
-        self.core.at(record.passed_ns + ACK_DEADLINE_NS, lambda: self._give_up(record))
-
-    def _give_up(self, record: OrderRecord) -> None:
+    def give_up(self, order_id: str) -> None:
         """No answer in time. It counts as a failure, but nobody is told that it was not filled."""
-        if record.state == "out":
+        record = self.core.orders.get(order_id)
+        if record is not None and record.state == "out":
             self.core.become_unknown(record, "failure", f"no answer in {ACK_DEADLINE_NS // SECOND_NS} s")

@@ -14,17 +14,17 @@ from typing import Any
 import zmq
 from loguru import logger
 
-from orderfuse import links
-from orderfuse.links import LinkName
+from orderfuse.bus import links
+from orderfuse.bus.links import LinkName
 from orderfuse.settings import Settings, SettingsError
 from services.breaker import peers
-from services.breaker.crowd import Crowd
+from services.breaker.connections import BACKLOG, Connections
 from services.breaker.descriptors import Room
+from services.breaker.flooding import Flooding
 from services.breaker.holders import Holders
 from services.breaker.inbox import Origin
 from services.breaker.monitors import Monitor
 from services.breaker.repeats import Repeats
-from services.breaker.seats import BACKLOG, Seats
 from services.breaker.subscriptions import BARRED_SECS
 
 # Cut off at once in one turn, for each link: what a full link costs is a fraction of a millisecond.
@@ -48,14 +48,14 @@ class Door:
     def __init__(self, context: zmq.Context[Any], settings: Settings, link: LinkName, room: Room) -> None:
         self.link: LinkName = link
         self._settings = settings
-        self.seats = Seats(room.descriptors)
+        self.connections = Connections(room.descriptors)
         self.holders = Holders(room.of_one_process)
         self.socket = links.open_end(context, link)
         self._monitor = Monitor(context, self.socket, link)
         self._listening: dict[str, int] = {}
         links.make_folder(settings, link)
         self.listener = links.listen(settings, link, backlog=BACKLOG)
-        self._crowd = Crowd()
+        self._flooding = Flooding()
         self._repeats = Repeats()
         self._recounted_at = 0.0
         self._complaint = ""
@@ -72,20 +72,20 @@ class Door:
         self.listener = links.listen(self._settings, self.link, backlog=BACKLOG, avoid=names)
         descriptor = coming.fileno()
         endpoint = links.hand_over(self.socket, coming)
-        self.seats.let_in(endpoint, time.monotonic())
+        self.connections.let_in(endpoint, time.monotonic())
         self._listening[endpoint] = descriptor
 
     def has_room(self) -> bool:
         """Whether all who can wait may come in."""
-        if self.seats.has_room():
+        if self.connections.has_room():
             return True
         now = time.monotonic()
         if now - self._recounted_at < RECOUNT_SECS:
             return False
         self._recounted_at = now
-        self.seats.forget(_is_socket)
+        self.connections.forget(_is_socket)
         self.holders.forget(_is_socket)
-        return self.seats.has_room()
+        return self.connections.has_room()
 
     def refuse(self) -> int:
         """Cut off who waits; returns how many."""
@@ -97,14 +97,14 @@ class Door:
                 return refused
         return MOST_REFUSED
 
-    def settle(self) -> None:
+    def end_empty(self) -> None:
         """See which of the listeners that ZeroMQ has are empty, and end those through which nobody is in any more."""
-        for endpoint in self.seats.take_empty(time.monotonic()):
+        for endpoint in self.connections.take_empty(time.monotonic()):
             del self._listening[endpoint]
             self.socket.unbind(endpoint)
-        for endpoint in self.seats.coming():
+        for endpoint in self.connections.coming():
             if not _somebody_waits(self._listening[endpoint]):
-                self.seats.all_in(endpoint)
+                self.connections.all_in(endpoint)
 
     def hear(self, now: float) -> Heard:
         """See who came and who left since, and end what may not be here."""
@@ -114,21 +114,21 @@ class Door:
         for happening in self._monitor.read():
             descriptor = happening.descriptor
             if happening.came:
-                self.seats.came(happening.endpoint, descriptor)
+                self.connections.came(happening.endpoint, descriptor)
                 cause = self._seen(descriptor, happening.pid, now)
                 counted[cause] += bool(cause)
                 came.append(descriptor)
                 continue
             # libzmq cuts off who sends an oversized frame without telling; the end of a connection can be counted.
             counted["peer_left_or_cut_off"] += self.link == "orders" and self.holders.stays(descriptor)
-            self.seats.left(descriptor)
+            self.connections.left(descriptor)
             self.holders.left(descriptor)
             gone.append(descriptor)
         return Heard(came, gone, counted)
 
     def sift(self, now: float) -> Counter[str] | None:
-        """Close who waits, while one process crowds the door; see `Crowd`. None: all who wait may come in."""
-        if not self._crowd.is_sifted(now):
+        """Close who waits, while one process floods the door; see `Flooding`. None: all who wait may come in."""
+        if not self._flooding.is_sifted(now):
             return None
         counted: Counter[str] = Counter()
         for _ in range(MOST_REFUSED):
@@ -140,7 +140,7 @@ class Door:
                 break
             no = self.holders.objection(pid, now)
             if not no:
-                self._crowd.wished(now)
+                self._flooding.wished(now)
                 break
             counted[self._objected(pid, no, now)] += 1
         return counted
@@ -155,7 +155,7 @@ class Door:
 
     def _objected(self, pid: int | None, no: str, now: float) -> str:
         """Tell that somebody may not come in; returns the cause under which it is counted."""
-        self._crowd.objected(now)
+        self._flooding.objected(now)
         if no == "barred":
             return "connection_refused"
         self._say(
@@ -188,7 +188,7 @@ class Door:
         return len(its)
 
     def _cut_off(self, descriptor: int, pid: int | None) -> None:
-        endpoint = self.seats.endpoint_of(descriptor)
+        endpoint = self.connections.endpoint_of(descriptor)
         if endpoint is not None:
             discard = self.link == "events"
             peers.cut_off(descriptor, pid, endpoint.removeprefix("ipc://"), discard=discard)
@@ -202,8 +202,8 @@ class Door:
         """Say that the link is full."""
         self._say(
             ("full",),
-            f"{self.link} is full: the programs that are connected to it have {self.seats.taken} of {self.seats.most} "
-            "descriptors; more are refused.",
+            f"{self.link} is full: the programs that are connected to it have {self.connections.taken} of "
+            f"{self.connections.most} descriptors; more are refused.",
         )
 
     def complain(self, error: SettingsError) -> None:

@@ -5,9 +5,10 @@ a thread of its own, thousands a second, so that counting alone comes too late. 
 endpoint when that is unbound, so that a full link could not be closed without cutting off everybody.
 
 So ZeroMQ never accepts from the place where clients connect. A listening socket of ours is there, in whose queue the
-kernel lets a few wait (`seats.MOST_AT_ONCE`). When somebody does and there is room for all who can, a new listening
-socket is moved into its place, and the one before goes to ZeroMQ with the few that wait in it and that nobody can join
-any more. It stays bound until all of them have left. Without room those who wait are accepted here and cut off.
+kernel lets a few wait (`connections.MOST_AT_ONCE`). When somebody does and there is room for all who can, a new
+listening socket is moved into its place, and the one before goes to ZeroMQ with the few that wait in it and that nobody
+can join any more. It stays bound until all of them have left. Without room those who wait are accepted here and cut
+off.
 
 Whose a connection is can be seen only when it is in: then it is cut off if its process has too many already, or if it
 subscribes to too much. What that process had before stays, and others find their place.
@@ -23,7 +24,7 @@ from typing import Any, get_args
 import zmq
 from loguru import logger
 
-from orderfuse.links import LinkName
+from orderfuse.bus.links import LinkName
 from orderfuse.settings import Settings, SettingsError
 from services.breaker import memory
 from services.breaker.audience import Audience
@@ -102,7 +103,7 @@ class Doors:
             self._look_at = now + LOOK_SECS
             counted["memory_full"] += self._watch_memory(now)
         for door in self._doors.values():
-            door.settle()
+            door.end_empty()
         for key, _ in self._waiting.select(0):
             counted += self._answer(key.data, now)
         return counted
@@ -155,7 +156,7 @@ class Doors:
         return memory.resident() > self._most_memory
 
     def _answer(self, door: Door, now: float) -> Counter[str]:
-        if door.seats.coming():
+        if door.connections.coming():
             # Those before are on their way in: whoever waits does so for a moment longer.
             return Counter()
         sifted = door.sift(now)

@@ -1,10 +1,11 @@
-"""What the breaker knows of its one executor: who it is, whether it lives, and which fence it has taken."""
+"""What the breaker knows of its one executor: who it is, whether it lives, and which fence it has taken. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from orderfuse.messages import Drift, ForeignOrder, GatewayStatus, Hello
+from services.wire.dispatch import Hello
+from services.wire.standing import Drift, ForeignOrder, GatewayStatus
 
 # How long the executor may place orders after it asked for leave. A breaker that is dead or stuck stops
 # the executor within this time.
@@ -38,7 +39,7 @@ class ExecutorLink:
     was_usable: bool = False
 
     @property
-    def drift(self) -> tuple[Drift, ...]:
+    def position_breaks(self) -> tuple[Drift, ...]:
         """Positions that are not what the fills make them, as the executor said last."""
         return self.gateway.drift if self.gateway else ()
 
@@ -59,10 +60,6 @@ class ExecutorLink:
     def is_ready(self, now_ns: int) -> bool:
         """Whether an order handed over now would be placed: it has joined and its lease runs."""
         return self.joined and self.leased and now_ns < self.lease_ends_ns
-
-    def is_silent(self, now_ns: int) -> bool:
-        """Whether an executor that was taken has not served for too long."""
-        return self.last_served_ns is not None and now_ns - self.last_served_ns >= SILENCE_NS
 
     def serves(self, now_ns: int) -> None:
         """It has joined, and said so just now."""

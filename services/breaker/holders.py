@@ -1,4 +1,4 @@
-"""Which process holds which connections of a link, and which it may not have: pure counting.
+"""Which process holds which connections of a link, and which it may not have: pure counting. Pure.
 
 A connection is known by its descriptor, a process by its pid. Where the system does not tell the pid (None), each
 connection stands for itself, and only the link's own room bounds how many there are.

@@ -1,32 +1,24 @@
-"""What strategies send: submits and cancels."""
+"""What strategies send: submits and cancels. Pure."""
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from orderfuse.codec import DecodeError
-from orderfuse.ibfields import InvalidFields, check_contract, check_order
-from orderfuse.messages import RESERVED_STRATEGIES, Cancel, RequestPassedCode, Submit
+from orderfuse.bus.codec import DecodeError
+from orderfuse.bus.events import RequestPassedCode
+from orderfuse.bus.fields import RESERVED_STRATEGIES
+from orderfuse.bus.orders import Cancel, Submit
+from orderfuse.ibfields.checks import InvalidFields, check_contract, check_order
 from services.breaker import brackets, cancelling
 from services.breaker.answers import Answers
 from services.breaker.core import Core
-from services.breaker.dead_man import SILENT_REASON, DeadMan
-from services.breaker.last_failures import Failed
+from services.breaker.gates import SUBMIT, Fault, Gates, NewOrder, first_no
 from services.breaker.orders import OrderRecord, digest_of, new_record
-from services.breaker.remembered import RememberedCancels, Share
-from services.breaker.scopes import SECOND_NS, SYSTEM, Refusal, strategy_scope
+from services.breaker.remembered import Share
+from services.breaker.scopes import SECOND_NS, Refusal
 
 # A cancel that is lost on the way can be asked for again; in between one message is enough.
 CANCEL_AGAIN_NS = SECOND_NS
-
-
-@dataclass(slots=True)
-class _Pace:
-    """What one strategy sent lately."""
-
-    recent_ns: deque[int]
-    failure_counted_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -35,12 +27,8 @@ class Intake:
 
     core: Core
     answers: Answers
-    allow_order_fields: frozenset[str]
-    dead_man: DeadMan
-    dropped: dict[str, int] = field(default_factory=dict)
-    remembered: RememberedCancels = field(default_factory=RememberedCancels)
+    gates: Gates
     resends: int = 0
-    _paces: dict[str, _Pace] = field(default_factory=dict)
 
     # -- submit --------------------------------------------------------------------------------------------
 
@@ -60,49 +48,50 @@ class Intake:
             self._on_resend(submit, known, sender)
             return
         if not self._can_answer(submit.strategy_id, sender):
-            self._drop("refused_too_often")
+            self.core.drop("refused_too_often")
             return
         try:
             record = self._checked(submit, sender)
-            legs = brackets.checked_legs(submit, record, self.allow_order_fields, self._was_used)
+            legs = brackets.checked_legs(submit, record, self.gates.allow, self._was_used)
         except InvalidFields as error:
             self.answers.invalid(submit, str(error), sender)
             return
-        wrong_clock = self.core.too_far_ahead(submit.sent_ns)
         # Asked before anything of the order is there: the journal may not answer.
-        refusal = self._refusal(record, submit) if wrong_clock is None else None
+        no = first_no(SUBMIT, self.gates, NewOrder(submit, sender))
         record.attached = [leg.order_id for leg in legs]
         self.core.orders.update({each.order_id: each for each in (record, *legs)})
-        if wrong_clock is not None:
-            if not self.answers.refuse_clock(record, wrong_clock):
-                self._drop("clock_ahead")
-                for each in (record, *legs):
-                    del self.core.orders[each.order_id]
-        elif refusal is not None:
-            self.answers.block(record, refusal)
-        else:
-            self.core.queues.add(record)
+        self._answer_or_queue(record, legs, no)
+
+    def _answer_or_queue(self, record: OrderRecord, legs: list[OrderRecord], no: Refusal | Fault | None) -> None:
+        match no:
+            case None:
+                self.core.queues.add(record)
+            case Refusal():
+                self.answers.block(record, no)
+            case Fault(reason=reason):
+                # The only one that a valid order can meet when it arrives: its clock.
+                if not self.answers.refuse_clock(record, reason):
+                    self.core.drop("clock_ahead")
+                    for each in (record, *legs):
+                        del self.core.orders[each.order_id]
 
     def _was_used(self, order_id: str) -> bool:
         return self.core.find(order_id) is not None or self.answers.refusals.find(order_id) is not None
 
     def _can_answer(self, strategy_id: str, sender: str) -> bool:
         payer = self.core.scopes.payer(strategy_id, sender)
-        return self.answers.refusals.can_answer(payer, strategy_id, self.core.now())
-
-    def _drop(self, cause: str) -> None:
-        self.dropped[cause] = self.dropped.get(cause, 0) + 1
+        return self.answers.refusals.can_answer(payer, strategy_id, self.core.now)
 
     def _checked(self, submit: Submit, sender: str) -> OrderRecord:
         return new_record(
             submit,
             check_contract(submit.contract),
-            check_order(submit.order, allow=self.allow_order_fields),
+            check_order(submit.order, allow=self.gates.allow),
             sender,
-            arrived_ns=self.core.now(),
-            age_at_arrival_ns=max(0, self.core.wall_ns() - submit.sent_ns),
+            arrived_ns=self.core.now,
+            age_at_arrival_ns=max(0, self.core.wall_ns - submit.sent_ns),
             ahead_at_arrival_ns=self.core.ahead_ns(submit.sent_ns),
-            arrived_wall_ns=self.core.wall_ns(),
+            arrived_wall_ns=self.core.wall_ns,
         )
 
     def _on_resend(self, submit: Submit, known: OrderRecord, sender: str) -> None:
@@ -117,54 +106,9 @@ class Intake:
         else:
             self.answers.again(known)
 
-    def _refusal(self, record: OrderRecord, submit: Submit) -> Refusal | None:
-        """What keeps an order out before its turn comes: limits of its strategy, and a cancel that was faster."""
-        strategy_id, settings, now = record.strategy_id, self.core.settings, self.core.now()
-        scopes, scope = self.core.scopes, strategy_scope(strategy_id)
-        if self.answers.marks.may_have_been_refused(
-            strategy_id, submit.sent_ns, nameless=not scopes.has_passed(strategy_id)
-        ):
-            return Refusal("rate_limit", "a breaker that is gone may have refused it: send it under a new id", scope)
-        if not self.answers.refusals.has_room(scopes.payer(strategy_id, record.sender), strategy_id, now):
-            return Refusal("queue_full", "too many orders were refused lately; wait a while", scope)
-        if scopes.open_for(strategy_id, record.sender) is None:
-            reason = f"there are {settings.max_strategies} strategies already (breaker.max_strategies)"
-            return Refusal("too_many_strategies", reason, SYSTEM)
-        if self.remembered.take((strategy_id, record.order_id)):
-            self.core.batch.remembered_cancels[strategy_id, record.order_id] = None
-            return Refusal("cancelled", "its cancel came before it", scope)
-        if self.dead_man.is_silent(strategy_id):
-            return Refusal("cancelled", SILENT_REASON, scope)
-        if not self.keeps_pace(strategy_id):
-            return Refusal("rate_limit", f"more than {settings.max_orders_per_second} orders in a second", scope)
-        if self.core.queues.is_full(strategy_id):
-            return Refusal("queue_full", self.queue_is_full(), scope)
-        return None
-
-    def queue_is_full(self) -> str:
-        """What is said where a strategy has as much waiting as it may."""
-        return f"{self.core.settings.queue_limit} orders of this strategy wait already (breaker.queue_limit)"
-
-    def keeps_pace(self, strategy_id: str) -> bool:
-        """Whether this order is within the rate. The first excess of each second is a failure."""
-        now, limit = self.core.now(), self.core.settings.max_orders_per_second
-        if strategy_id not in self._paces:
-            # Strategies can be forgotten, so what is remembered of them must be too.
-            self._paces = {name: p for name, p in self._paces.items() if name in self.core.scopes.strategies}
-            self._paces[strategy_id] = _Pace(deque(maxlen=limit))
-        pace = self._paces[strategy_id]
-        if len(pace.recent_ns) < limit or now - pace.recent_ns[0] >= SECOND_NS:
-            pace.recent_ns.append(now)
-            return True
-        if pace.failure_counted_ns is None or now - pace.failure_counted_ns >= SECOND_NS:
-            pace.failure_counted_ns = now
-            text = f"more than {limit} orders in a second (breaker.max_orders_per_second)"
-            self.core.scopes.strategy_failure(strategy_id, Failed(text, "rate_limit"))
-        return False
-
     def on_nonsense(self, error: DecodeError, sender: str) -> None:
         """Count what could not be read, and answer where an id can be."""
-        self._drop(error.cause)
+        self.core.drop(error.cause)
         self.answers.nonsense(error, sender)
 
     # -- cancel --------------------------------------------------------------------------------------------
@@ -188,7 +132,7 @@ class Intake:
         elif record.state == "queued":
             self.answers.pass_on(cancel, "queued", "the order had not been sent on", sender)
             self._end_waiting(record, Refusal("cancelled", "cancelled while it waited", record.scope))
-        elif record.cancel_wanted and 0 <= self.core.now() - record.cancel_asked_ns < CANCEL_AGAIN_NS:
+        elif record.cancel_wanted and 0 <= self.core.now - record.cancel_asked_ns < CANCEL_AGAIN_NS:
             # IB takes so many messages in a second, and they are everybody's.
             self.answers.pass_on(cancel, "sent", "it is being cancelled already", sender, first=False)
             cancelling.waits(self.core, record, cancel.request_id)
@@ -201,8 +145,8 @@ class Intake:
 
     def poll(self) -> None:
         """Forget cancels whose order never came, and refusals of which no copy can come."""
-        self.answers.refusals.poll(self.core.now())
-        for key in self.remembered.expired(self.core.now()):
+        self.answers.refusals.poll(self.core.now)
+        for key in self.gates.remembered.expired(self.core.now):
             self.core.batch.remembered_cancels[key] = None
 
     def end_queued(self, strategy_id: str, refusal: Refusal) -> None:
@@ -215,32 +159,16 @@ class Intake:
         self.answers.block(record, refusal)
         self.core.queues.remove(record)
 
-    def cancel_automatically(self, scope: str, *, protective_too: bool) -> list[str]:
-        """Cancel the orders of a scope that are beyond the breaker; returns their ids.
-
-        A protective order stays unless a person says otherwise: a crash must not remove a stop.
-        """
-        chosen = [
-            record
-            for record in self.core.orders.values()
-            if record.state in ("out", "working", "unknown")
-            and scope in (SYSTEM, strategy_scope(record.strategy_id))
-            and (protective_too or not (record.protect or brackets.stays_at_an_automatic_cancel(self.core, record)))
-        ]
-        for record in chosen:
-            self.core.ask_to_cancel(record, None)
-        return [record.order_id for record in chosen]
-
     def _remember(self, cancel: Cancel, sender: str) -> None:
         key = (cancel.strategy_id, cancel.order_id)
         scopes, strategy_id = self.core.scopes, cancel.strategy_id
         payer = scopes.payer(strategy_id, sender)
         share = Share(strategy_id if scopes.has_passed(strategy_id) else payer, payer)
-        full = self.remembered.refuses(key, share)
+        full = self.gates.remembered.refuses(key, share)
         if full:
             self.answers.refuse(cancel, "queue_full", full, sender)
             return
-        until = self.remembered.add(key, share, self.core.now())
+        until = self.gates.remembered.add(key, share, self.core.now)
         if until is not None:
             self.core.batch.remembered_cancels[key] = until
         reason = "no such order yet; it will be blocked if it comes"

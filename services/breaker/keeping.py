@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from dataclasses import dataclass
 
 from services.breaker.refusals import KEEP_REFUSED_NS
 from services.breaker.scopes import SECOND_NS
-from services.runtime.sqlite import transaction
+from services.runtime.sqlite import Database, JournalError
 
 DAY_NS = 86_400 * SECOND_NS
 # Events can be asked for again for a week, as long as the executor keeps its feedback; answered requests likewise.
@@ -34,19 +33,12 @@ EVENT_OVERHEAD = 100
 class Keeping:
     """Tidies an open journal. `keep_events_bytes`: what events may take together; the oldest go first."""
 
-    database: sqlite3.Connection
+    database: Database
     keep_events_bytes: int
     _due: float = 0.0
     # How far the wall clock was ahead of the other one, and since when it has made no step.
     _ahead_ns: int | None = None
     _steady_since: float = 0.0
-
-    def grew(self, count: int, size: int) -> None:
-        """So many events of this size were added, in the transaction that is open."""
-        self.database.execute(
-            "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value + excluded.value",
-            (EVENTS_BYTES, size + count * EVENT_OVERHEAD),
-        )
 
     def tidy(self, now: float, wall_ns: int) -> bool:
         """Delete some of what is too old or too much, if it is time, which is returned. `now`: monotonic seconds."""
@@ -58,15 +50,15 @@ class Keeping:
             self._steady_since = now
         self._ahead_ns = ahead_ns
         # On a disk that takes nothing there is nothing to be done, and what it says of that is said elsewhere.
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(JournalError):
             aged = self._delete_aged(wall_ns) if now - self._steady_since >= STEADY_SECS else False
-            if self._delete_surplus() or aged or self._shrink():
+            if self._delete_surplus() or aged or self.database.shrink(PAGES_AT_ONCE):
                 self._due = now + AGAIN_SECS
         return True
 
     def _delete_aged(self, wall_ns: int) -> bool:
         """Whether there may be more."""
-        with transaction(self.database):
+        with self.database.transaction():
             deleted = [
                 self._delete_events("WHERE at_ns < ?", (wall_ns - KEEP_EVENTS_NS,)),
                 self._execute(
@@ -87,7 +79,7 @@ class Keeping:
 
     def _delete_surplus(self) -> bool:
         """Whether there may be more."""
-        with transaction(self.database):
+        with self.database.transaction():
             deleted = [
                 self._delete_events("", ()) if self._events_bytes() > self.keep_events_bytes else 0,
                 self._execute(
@@ -100,27 +92,27 @@ class Keeping:
 
     def _delete_events(self, where: str, values: tuple[int, ...]) -> int:
         """Delete the oldest of these events, and count their room as free."""
-        rows = self.database.execute(
+        rows = self.database.read(
             f"SELECT topic, seq, length(fields) FROM events {where} ORDER BY at_ns LIMIT ?",  # noqa: S608 - fixed
             (*values, AT_ONCE),
-        ).fetchall()
+        )
         if rows:
             self.database.executemany(
                 "DELETE FROM events WHERE topic = ? AND seq = ?", [(topic, seq) for topic, seq, _ in rows]
             )
-            self.grew(-len(rows), -sum(size for _, _, size in rows))
+            count_events(self.database, -len(rows), -sum(size for _, _, size in rows))
         return len(rows)
 
     def _events_bytes(self) -> int:
-        row = self.database.execute("SELECT value FROM meta WHERE key = ?", (EVENTS_BYTES,)).fetchone()
-        return int(row[0]) if row else 0
-
-    def _shrink(self) -> bool:
-        """Give pages that are free back to the disk; whether there are more."""
-        (free,) = self.database.execute("PRAGMA freelist_count").fetchone()
-        if free:
-            self.database.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
-        return bool(free > PAGES_AT_ONCE)
+        return int(self.database.meta(EVENTS_BYTES) or 0)
 
     def _execute(self, statement: str, values: tuple[int, ...]) -> int:
         return self.database.execute(statement, values).rowcount
+
+
+def count_events(database: Database, count: int, size: int) -> None:
+    """So many events of this size were added, in the transaction that is open; fewer than none: deleted."""
+    database.execute(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = value + excluded.value",
+        (EVENTS_BYTES, size + count * EVENT_OVERHEAD),
+    )

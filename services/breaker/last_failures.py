@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from orderfuse.plain import plain
+from orderfuse.text import plain
 
 # Failures that are told of one circuit; those with the same code and text are one.
 MOST = 5

@@ -10,45 +10,59 @@ import zmq
 from loguru import logger
 
 from orderfuse import __version__
-from orderfuse.circuit import SystemClock
-from orderfuse.codec import DecodeError, convert, decode, decode_map, encode, encode_map
-from orderfuse.home import why
-from orderfuse.messages import (
-    VERSION,
+from orderfuse.bus.codec import DecodeError, convert, decode, decode_map, encode, encode_map
+from orderfuse.bus.control import (
     AcceptRequest,
-    Cancel,
     CancelRequest,
     EventsRequest,
-    Feedback,
-    FromExecutor,
-    Heartbeat,
-    Hello,
     OrdersRequest,
-    Replace,
     ReportRequest,
     ResetRequest,
     ResolveRequest,
     StatusRequest,
-    Submit,
     TripRequest,
 )
-from orderfuse.plain import shown
+from orderfuse.bus.fields import VERSION
+from orderfuse.bus.orders import Cancel, Heartbeat, Replace, Submit
+from orderfuse.home import why
 from orderfuse.settings import Settings
 from orderfuse.stopfile import Stop, StopFile
+from orderfuse.text import shown
 from services.breaker import descriptors, disk
 from services.breaker.batch import Batch
 from services.breaker.doors import Doors
 from services.breaker.inbox import Received
+from services.breaker.inputs import (
+    Ending,
+    FromControl,
+    FromDispatch,
+    FromFeedback,
+    FromOrders,
+    Input,
+    JournalSeen,
+    Measured,
+    Missed,
+    Started,
+    StopSeen,
+    Tick,
+    Undeliverable,
+    UnreadableFeedback,
+    UnreadableOrder,
+)
 from services.breaker.journal import Journal, JournalError
+from services.breaker.log import BreakerLog
 from services.breaker.lookups import Lookup, Lookups
-from services.breaker.narrator import Narrator
 from services.breaker.queries import Pieces, answer_events, answer_orders
 from services.breaker.replacing import must_arrive
 from services.breaker.replies import Replies
 from services.breaker.requests import Requests
 from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Stage
-from services.crash_points import reach
+from services.breaker.unsaved import Unsaved
+from services.runtime.crash_points import reach
+from services.runtime.now import Now
+from services.wire.dispatch import FromExecutor, Hello
+from services.wire.feedback import Feedback
 
 # A cooldown is announced at most this late, and a signal to stop is seen.
 TICK_MS = 20
@@ -67,6 +81,7 @@ MAX_REPORTS_SECS_PER_TURN = 0.002
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
 JOURNAL_RETRY_SECS = 1.0
+HEALTH_SECS = 1.0
 # An executor answers a goodbye within milliseconds; one that stands still is waited for no longer.
 GOODBYE_SECS = 1.0
 
@@ -89,15 +104,15 @@ class BreakerLoop:
 
     def __init__(self, settings: Settings, journal: Journal, limit: int) -> None:
         self._journal = journal
+        self._unsaved = Unsaved(journal)
         self._stage = Stage(
             settings,
-            clock=SystemClock(),
-            wall_ns=time.time_ns,
-            history=journal,
+            now=_read_now(),
+            history=self._unsaved,
             saved=journal.saved,
             version=__version__,
         )
-        self._narrator = Narrator()
+        self._log = BreakerLog()
         self._requests = Requests()
         self._lookups = Lookups()
         self._home = settings.home
@@ -108,6 +123,7 @@ class BreakerLoop:
         self._journal_error: str | None = None
         self._journal_lag_ms = 0.0
         self._next_retry = 0.0
+        self._next_health = 0.0
         self._context: zmq.Context[Any] = zmq.Context()
         try:
             self._bind(settings, limit)
@@ -134,7 +150,9 @@ class BreakerLoop:
         poller = zmq.Poller()
         for socket in (self._control, self._dispatch, self._feedback, self._orders, self._events, self._doors):
             poller.register(socket, zmq.POLLIN)
+        # Before the first word, so that nobody ever hears that it was CLOSED.
         self._look_for_stop()
+        self._step(Started())
         self._flush()
         while not should_stop():
             at_once = (
@@ -152,9 +170,9 @@ class BreakerLoop:
 
     def _say_goodbye(self) -> None:
         """An executor that cancels orders when it loses the breaker must know that this is no loss: wait for it."""
-        heard = self._stage.say_goodbye()
+        self._step(Ending())
         self._flush()
-        if not heard:
+        if not self._stage.has_executor():
             return
         deadline = time.monotonic() + GOODBYE_SECS
         while (left := deadline - time.monotonic()) > 0 and self._dispatch.poll(round(left * 1000)):
@@ -178,21 +196,29 @@ class BreakerLoop:
             self._on_orders(message.frames, message.sender)
         for cause, count in self._doors.step().items():
             self._drop(cause, count)
-        self._stage.poll()
-        if self._stage.health_is_due():
-            self._stage.on_disk(*disk.look(self._home))
-            self._stage.tell_health(
-                dropped=self._dropped, journal_lag_ms=self._journal_lag_ms, journal_error=self._journal_error
-            )
+        self._step(Tick())
+        self._measure()
         self._flush()
         self._journal.tidy()
+
+    def _step(self, given: Input, now: Now | None = None) -> None:
+        """One input; what follows from it is carried out with the next `_flush`."""
+        self._unsaved.add(self._stage.step(given, now or _read_now()))
+
+    def _measure(self) -> None:
+        """Once in a while, tell the stage how the sockets and the disk are."""
+        if time.monotonic() < self._next_health:
+            return
+        self._next_health = time.monotonic() + HEALTH_SECS
+        journals, free = disk.look(self._home)
+        self._step(Measured(dict(self._dropped), self._journal_lag_ms, self._journal_error, journals, free))
 
     def _look_for_stop(self) -> None:
         """The file STOP trips when it appears, and when it says something else; that it has gone ends nothing."""
         before, self._stop = self._stop, self._stop_file.look()
         if self._stop is not None and self._stop != before:
             logger.warning("stopped by {}: {}", self._stop_file.path, self._stop.reason)
-            self._stage.on_stop(self._stop.reason, self._stop.owner)
+            self._step(StopSeen(self._stop.reason, self._stop.owner))
 
     # -- in ------------------------------------------------------------------------------------------------
 
@@ -207,29 +233,29 @@ class BreakerLoop:
                 fields = decode_map(frames[1])
                 message = convert(fields, _kind_of(fields, ORDER_KINDS))
             except DecodeError as error:
-                self._stage.on_nonsense(error, sender)
-                self._narrator.nonsense("orders", error)
+                self._step(UnreadableOrder(error, sender))
+                self._log.nonsense("orders", error)
             else:
-                self._take(lambda: self._stage.on_order_message(message, sender))
+                self._take(FromOrders(message, sender))
 
     def _on_dispatch(self, frames: list[bytes]) -> None:
         message = self._read("dispatch", frames, 2, FromExecutor)
         if message is not None:
-            self._stage.on_executor_message(frames[0], message)
+            self._step(FromDispatch(frames[0], message))
             reach("breaker.dispatch.taken")
-            self._narrator.drift(self._stage.core.executor.drift)
+            self._log.drift(self._stage.core.executor.position_breaks)
 
     def _on_feedback(self, frames: list[bytes]) -> None:
         message = self._read("feedback", frames, 1, Feedback)
         if message is not None:
             reach("breaker.feedback.received")
-            self._take(lambda: self._stage.on_feedback(message))
+            self._take(FromFeedback(message))
             reach("breaker.feedback.taken")
 
-    def _take(self, message: Callable[[], None]) -> None:
+    def _take(self, given: FromOrders | FromFeedback) -> None:
         """Take a message about an order, which may have to be looked up."""
         try:
-            message()
+            self._step(given)
         except JournalError as error:
             # Nothing was decided, because nobody knows whether the id was used before: it has to come again.
             self._drop("journal_unreadable")
@@ -244,9 +270,9 @@ class BreakerLoop:
             return decode(frames[-1], kind)
         except DecodeError as error:
             self._drop(error.cause)
-            self._narrator.nonsense(link, error)
+            self._log.nonsense(link, error)
             if link == "feedback":
-                self._stage.on_unreadable_feedback(error)
+                self._step(UnreadableFeedback(error))
             return None
 
     def _on_control(self, request: Received) -> None:
@@ -288,23 +314,25 @@ class BreakerLoop:
         self._dispatch_request(envelope, request, sender)
 
     def _dispatch_request(self, envelope: list[bytes], request: Any, sender: str) -> None:
-        if isinstance(request, ResetRequest) and request.scope == SYSTEM and not self._stage.refuses_reset(request):
+        if isinstance(request, OrdersRequest | EventsRequest):
+            refusal = self._lookups.refusal(sender)
+            if refusal:
+                self._answer(envelope, _no(request.id, "not_allowed", refusal))
+            else:
+                self._lookups.add(sender, Lookup(envelope, self._look_up(request)))
+            return
+        now = _read_now()
+        resets_all = isinstance(request, ResetRequest) and request.scope == SYSTEM
+        if resets_all and not self._stage.refuses_reset(request, now):
             obstacle = self._lift_stop()
             if obstacle:
                 self._answer(envelope, _no(request.id, "not_allowed", obstacle))
                 return
-        if not isinstance(request, OrdersRequest | EventsRequest):
-            try:
-                self._stage.on_request(envelope, request)
-            except JournalError as error:
-                self._on_journal_error(error)
-                self._answer(envelope, _no(request.id, "internal", str(error)))
-            return
-        refusal = self._lookups.refusal(sender)
-        if refusal:
-            self._answer(envelope, _no(request.id, "not_allowed", refusal))
-        else:
-            self._lookups.add(sender, Lookup(envelope, self._look_up(request)))
+        try:
+            self._step(FromControl(envelope, request), now)
+        except JournalError as error:
+            self._on_journal_error(error)
+            self._answer(envelope, _no(request.id, "internal", str(error)))
 
     def _lift_stop(self) -> str:
         """Remove the file STOP, or say why it cannot be: while it is there, a reset would let nothing pass."""
@@ -322,7 +350,7 @@ class BreakerLoop:
             if isinstance(request, OrdersRequest):
                 found = yield from answer_orders(request, self._journal, core.queues)
             else:
-                found = yield from answer_events(request, self._journal, core.bulletin)
+                found = yield from answer_events(request, self._journal, core.publisher)
         except JournalError as error:
             return _no(request.id, "internal", str(error))
         return {"id": request.id, "ok": True, **found}
@@ -337,14 +365,14 @@ class BreakerLoop:
     def _flush(self) -> None:
         """Save what was decided, then send it. Twice at most: what can't be handed over is decided anew."""
         for _ in range(2):
-            batch = self._stage.drain()
+            batch = self._unsaved.take()
             saved = self._save(batch)
             undelivered = self._send(batch, saved=saved)
             if not undelivered:
                 return
             reason = "the executor was not reachable" if saved else "the journal could not be written"
             for order_id in undelivered:
-                self._stage.on_undeliverable(order_id, reason)
+                self._step(Undeliverable(order_id, reason))
 
     def _save(self, batch: Batch) -> bool:
         """Whether the batch is on disk. Without a journal nothing is passed on, but every stop still works."""
@@ -360,7 +388,7 @@ class BreakerLoop:
         if self._journal_error is not None and not self._journal.has_backlog():
             logger.info("the journal can be written again")
             self._journal_error = None
-            self._stage.on_journal(None)
+            self._step(JournalSeen(None))
         return True
 
     def _on_journal_error(self, error: JournalError) -> None:
@@ -368,7 +396,7 @@ class BreakerLoop:
         if self._journal_error is None:
             logger.error("{}; nothing is passed on until it can be", error)
         self._journal_error = str(error)
-        self._stage.on_journal(self._journal_error)
+        self._step(JournalSeen(self._journal_error))
 
     def _send(self, batch: Batch, *, saved: bool) -> list[str]:
         """Send a batch; returns the orders that could not be handed over."""
@@ -377,7 +405,7 @@ class BreakerLoop:
             self._events.send_multipart([item.topic.encode(), encode_map({"v": VERSION, **item.fields})])
             if item.journaled:
                 reach("breaker.event.published")
-            self._narrator.published(item)
+            self._log.published(item)
         for note in batch.notes:
             logger.warning("{}", note)
         for reply in batch.replies:
@@ -389,21 +417,21 @@ class BreakerLoop:
 
     def _hand_over(self, batch: Batch, *, saved: bool) -> list[str]:
         undelivered: list[str] = []
-        for letter in batch.letters:
-            is_order = must_arrive(letter.message)
+        for each in batch.dispatch:
+            is_order = must_arrive(each.message)
             if is_order and not saved:
-                undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
+                undelivered.append(each.message.order_id)  # type: ignore[attr-defined]
                 continue
             if is_order:
                 reach("breaker.place.unsent")
             try:
-                self._dispatch.send_multipart([letter.peer, encode(letter.message)], zmq.NOBLOCK)
+                self._dispatch.send_multipart([each.peer, encode(each.message)], zmq.NOBLOCK)
             except zmq.ZMQError:
                 # The peer is gone or takes nothing: what it misses it gets at its next hello.
                 if is_order:
-                    undelivered.append(letter.message.order_id)  # type: ignore[attr-defined]
+                    undelivered.append(each.message.order_id)  # type: ignore[attr-defined]
                 else:
-                    self._stage.on_missed(letter.peer)
+                    self._step(Missed(each.peer))
             if is_order:
                 reach("breaker.place.sent")
         return undelivered
@@ -418,6 +446,10 @@ class BreakerLoop:
     def _drop(self, cause: str, count: int = 1) -> None:
         if count:
             self._dropped[cause] = self._dropped.get(cause, 0) + count
+
+
+def _read_now() -> Now:
+    return Now(time.monotonic_ns(), time.time_ns())
 
 
 def _kind_of(fields: dict[str, Any], kinds: dict[str, Any]) -> Any:

@@ -1,14 +1,15 @@
-"""One order as the breaker knows it."""
+"""One order as the breaker knows it. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal
 
 import msgspec
 
-from orderfuse.messages import Submit
+from orderfuse.bus.orders import Submit
 
 OrderState = Literal["queued", "out", "working", "unknown", "done"]
 Settled = Literal["", "success", "failure", "neutral"]
@@ -66,10 +67,6 @@ class OrderRecord:
     trial: bool = False
     written: bool = False
     accepted: bool = False
-    # IB's latest status of it.
-    status: str = ""
-    # Since when it rests PreSubmitted.
-    resting_since_ns: int = 0
     settled: Settled = ""
     filled: float = 0.0
     # Of what is filled.
@@ -125,6 +122,38 @@ class OrderRecord:
     def doubtful(self) -> bool:
         """Beyond the breaker, and IB has said nothing about it yet."""
         return self.state in ("out", "unknown") and not self.accepted
+
+
+class Move(Enum):
+    """What can happen to an order as a whole."""
+
+    HAND_OVER = "it is handed over"
+    FIND = "an earlier life of its id is at IB"
+    ANSWER = "IB says that it has it"
+    REVIVE = "IB says that it lives after all"
+    DOUBT = "nobody knows whether IB has it"
+    END = "it ends"
+
+
+# Which state follows. What is not here cannot happen. An answer after the end (a commission, a late fill) changes
+# nothing by itself; an end after an end takes its place; an order that was found at IB twice is doubted again.
+MOVES: dict[Move, dict[OrderState, OrderState]] = {
+    # A leg may have been found at IB while its parent waited: it goes along all the same, and what becomes of the unit
+    # the executor says, which knows the id.
+    Move.HAND_OVER: {"queued": "out", "out": "out", "working": "out", "unknown": "out"},
+    Move.FIND: {"queued": "out"},
+    Move.ANSWER: {"out": "working", "unknown": "working", "working": "working", "done": "done"},
+    Move.REVIVE: {"done": "working"},
+    Move.DOUBT: {"out": "unknown", "working": "unknown", "done": "unknown"},
+    Move.END: {"queued": "done", "out": "done", "working": "done", "unknown": "done", "done": "done"},
+}
+
+
+def move(record: OrderRecord, what: Move) -> None:
+    """The only way from one state to another. `Core.move` does with it all that goes along."""
+    state = MOVES[what].get(record.state)
+    assert state is not None, f"{record.order_id} is {record.state}: it cannot be that {what.value}"
+    record.state = state
 
 
 def new_change(record: OrderRecord, request_id: str, revision: int, order: dict[str, Any], *, counts: bool) -> Change:

@@ -20,9 +20,6 @@ class Places:
     _senders: OrderedDict[str, str] = field(default_factory=OrderedDict)
     _of: Counter[str] = field(default_factory=Counter)
 
-    def __contains__(self, strategy_id: str) -> bool:
-        return strategy_id in self._senders
-
     def sender_of(self, strategy_id: str) -> str:
         """Whose place it is; empty if the strategy has none."""
         return self._senders.get(strategy_id, "")

@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from orderfuse.messages import EventsRequest, OrdersRequest
+from orderfuse.bus.control import EventsRequest, OrdersRequest
 from services.breaker.batch import Numbering
-from services.breaker.bulletin import Bulletin
 from services.breaker.journal import Journal
 from services.breaker.orders import OrderRecord
+from services.breaker.publisher import Publisher
 from services.breaker.queues import Queues
 
 MAX_REPLY_BYTES = 256 * 1024
@@ -82,7 +82,7 @@ def _waiting(request: OrdersRequest, queues: Queues, limit: int) -> Iterator[tup
         yield QUEUED_FROM + record.queue_number, record
 
 
-def answer_events(request: EventsRequest, journal: Journal, bulletin: Bulletin) -> Pieces:
+def answer_events(request: EventsRequest, journal: Journal, publisher: Publisher) -> Pieces:
     """The journaled events behind `after_seq` (or behind `after`, from an earlier reply).
 
     `skipped`: numbers that were told and are not kept, as [first, last]: nothing was lost there.
@@ -97,7 +97,7 @@ def answer_events(request: EventsRequest, journal: Journal, bulletin: Bulletin) 
 
     reply = yield from _page("events", rows(), request.limit)
     # Of what has no topic yet nothing is kept.
-    numbering = bulletin.topics.get(request.topic) or Numbering(bulletin.floor, 0)
+    numbering = publisher.topics.get(request.topic) or Numbering(publisher.floor, 0)
     reply["skipped"] = list(_skipped(behind, reply, previous, numbering))
     return reply
 

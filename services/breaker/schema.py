@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from services.breaker.keeping import EVENT_OVERHEAD, EVENTS_BYTES
-from services.runtime.sqlite import Migration
+from services.runtime.sqlite import Migration, Schema
 
 VERSION = 3
 
@@ -91,3 +91,5 @@ CREATE TABLE refused_marks (strategy_id TEXT PRIMARY KEY, at_ns INTEGER NOT NULL
 CREATE TABLE last_failures (scope TEXT PRIMARY KEY, said TEXT NOT NULL) WITHOUT ROWID;
 """,  # noqa: S608 - the names are fixed
 }
+
+TABLES = Schema(SCHEMA, VERSION, MIGRATIONS)

@@ -1,4 +1,4 @@
-"""The circuits: one for the whole system, one for each strategy, and what counts in which.
+"""The circuits: one for the whole system, one for each strategy, and which strategies have a place. Pure.
 
 An order passes if its strategy's circuit admits it and then the system's does, so that one broken strategy
 stops itself and not its neighbours.
@@ -6,17 +6,17 @@ stops itself and not its neighbours.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
-from typing import Any
+from typing import Any, Protocol
 
+from orderfuse.bus.events import BlockCode
 from orderfuse.circuit import CircuitBreakerConfig, CircuitState, Clock, TradingCircuitBreaker, Transition
-from orderfuse.messages import BlockCode, Outcome
+from services.breaker.fair_shares import FairShares
 from services.breaker.last_failures import Failed, LastFailures
-from services.breaker.orders import Change, OrderRecord
+from services.breaker.orders import OrderRecord
 from services.breaker.places import Places
 
 SYSTEM = "system"
@@ -69,25 +69,18 @@ class KeptCircuit:
     resting: bool = False
 
 
-@dataclass(slots=True)
-class _Neighbour:
-    """What the system's circuit must know of one strategy to count its failures fairly."""
+class RestingCircuits(Protocol):
+    """What the journal can be asked of circuits."""
 
-    # Failures that the system counted, newest last; more than the threshold need not be kept.
-    counted_ns: deque[int]
-    last_success_ns: int | None = None
-
-    def matters(self, since_ns: int) -> bool:
-        """Whether anything of it is younger than that."""
-        latest = max(self.last_success_ns or 0, self.counted_ns[-1] if self.counted_ns else 0)
-        return latest >= since_ns
+    def find_resting_circuit(self, scope: str) -> KeptCircuit | None:
+        """The circuit of a strategy that gave its place to another."""
 
 
 @dataclass(slots=True)
 class Scopes:
     """All circuits of the breaker and the rules between them.
 
-    `transitions` collects what the circuits did, in order, until the stage takes it. `leaving` has the circuits that
+    What the circuits did stands in order until `take_transitions` takes it. `leaving` has the circuits that
     are no longer in memory, as the journal is to keep them; None: not at all. Names cost nothing, so the journal hears
     only of strategies that had an order pass, or of which a person has said something (`is_kept`).
     """
@@ -95,9 +88,14 @@ class Scopes:
     config: CircuitBreakerConfig
     clock: Clock
     max_strategies: int
+    # Those without an end: a strategy that has any keeps its place.
+    orders: Mapping[str, OrderRecord]
+    history: RestingCircuits
     system: TradingCircuitBreaker = field(init=False)
     strategies: dict[str, TradingCircuitBreaker] = field(default_factory=dict)
+    # What has changed since it was saved, and since it was told.
     touched: set[str] = field(default_factory=set)
+    untold: set[str] = field(default_factory=set)
     # Scopes of strategies of which the journal has a circuit.
     _journaled: set[str] = field(default_factory=set)
     leaving: dict[str, KeptCircuit | None] = field(default_factory=dict)
@@ -105,22 +103,19 @@ class Scopes:
     put_out: list[str] = field(default_factory=list)
     # How many rest in the journal.
     resting: int = 0
-    transitions: list[tuple[str, Transition]] = field(default_factory=list)
+    _transitions: list[Transition] = field(default_factory=list)
     # What failed, for people.
     last_failures: LastFailures = field(default_factory=LastFailures)
-    # What each strategy has that has no end yet: such a one keeps its place.
-    has_orders: Callable[[], Mapping[str, OrdersOf]] = dict
-    # A circuit that rests in the journal.
-    find_resting: Callable[[str], KeptCircuit | None] = lambda _: None
-    _places: Places = field(init=False)
+    places: Places = field(init=False)
     # Strategies of which an order has passed, and those that a person has tripped.
     _passed: set[str] = field(default_factory=set)
     _by_hand: set[str] = field(default_factory=set)
-    _neighbours: dict[str, _Neighbour] = field(default_factory=dict)
+    shares: FairShares = field(init=False)
 
     def __post_init__(self) -> None:
-        self.system = self._watched(SYSTEM, TradingCircuitBreaker(self.config, clock=self.clock))
-        self._places = Places(self.max_strategies)
+        self.system = self._recorded(SYSTEM, TradingCircuitBreaker(self.config, clock=self.clock))
+        self.places = Places(self.max_strategies)
+        self.shares = FairShares(self.config.failure_threshold, int(self.config.failure_window_secs * SECOND_NS))
 
     def restore(self, scope: str, kept: KeptCircuit) -> None:
         """Go on with a saved circuit. What can't be read becomes OPEN, latched."""
@@ -170,14 +165,18 @@ class Scopes:
             Unreadable: nobody knows whether one rests in the journal.
         """
         if strategy_id not in self.strategies:
-            if self._places.is_full() and not self._make_room(sender or strategy_id):
+            if self.places.is_full() and not self._make_room(sender or strategy_id):
                 return None
             kept = self._resting(strategy_scope(strategy_id))
             self.resting -= kept is not None
             return self._take_place(strategy_id, sender, kept)
         if sender:
-            self._places.use(strategy_id, sender)
+            self.places.use(strategy_id, sender)
         return self.strategies[strategy_id]
+
+    def note_passed(self, strategy_id: str) -> None:
+        """An order of this strategy has passed: its circuit is kept from now on."""
+        self._passed.add(strategy_id)
 
     def has_passed(self, strategy_id: str) -> bool:
         """Whether the strategy has a place, and has had an order pass."""
@@ -191,10 +190,6 @@ class Scopes:
         """
         return sender or (strategy_id if self.has_passed(strategy_id) else NOBODY)
 
-    def sender_of(self, strategy_id: str) -> str:
-        """The program that has used a strategy's place last; empty if it has none."""
-        return self._places.sender_of(strategy_id)
-
     def wake(self, scope: str) -> TradingCircuitBreaker | None:
         """The circuit of `scope`, also if it rests in the journal."""
         found = self.find(scope)
@@ -202,167 +197,14 @@ class Scopes:
             return self.open_for(scope.removeprefix("strategy:"))
         return found
 
-    # -- what others report ------------------------------------------------------------------------------
-
-    def reported_failure(self, scope: str, failed: Failed) -> None:
-        """Somebody outside has seen a failure; it counts in the scope that they named and nowhere else."""
-        circuit = self.find(scope)
-        if circuit is not None:
-            self.touched.add(scope)
-            self._record_failure(scope, circuit, failed)
-
-    def hold(self, scope: str, name: str, reason: str) -> None:
-        """A condition that somebody outside reports; the first report of it trips, without grace."""
-        circuit = self.find(scope)
-        if circuit is None:
-            return
-        first = name not in circuit.get_state()["conditions"]
-        circuit.hold(name, reason)
-        self.touched.add(scope)
-        if first:
-            self.trip(scope, f"{name}: {reason}", latch=False)
-
-    def release(self, scope: str, name: str) -> None:
-        """A reported condition is over."""
-        circuit = self.find(scope)
-        if circuit is not None:
-            circuit.release(name)
-            self.touched.add(scope)
-
-    # -- one order ---------------------------------------------------------------------------------------
-
-    def would_admit(self, strategy_id: str) -> bool:
-        """Whether an order of this strategy would be admitted now, taking no slot."""
-        return self.system.is_trading_allowed()[0] and self.strategies[strategy_id].is_trading_allowed()[0]
-
-    def admit(self, record: OrderRecord | Change) -> Refusal | None:
-        """Let the order into both circuits, or neither and say why."""
-        strategy = self.strategies[record.strategy_id]
-        scope = strategy_scope(record.strategy_id)
-        verdict = strategy.admit(record.order_id)
-        if not verdict.allowed:
-            return Refusal(block_code(strategy), verdict.reason or "", scope)
-        self.touched.update((scope, SYSTEM))
-        record.strategy_generation = verdict.generation
-        trial = verdict.trial
-        verdict = self.system.admit(record.order_id)
-        if not verdict.allowed:
-            # The strategy's slot goes back before anybody hears of the refusal.
-            strategy.record_neutral(record.order_id)
-            return Refusal(block_code(self.system), verdict.reason or "", SYSTEM)
-        record.system_generation = verdict.generation
-        record.trial = trial or verdict.trial
-        self._passed.add(record.strategy_id)
-        return None
-
-    def settle(self, record: OrderRecord | Change, outcome: Outcome, failed: Failed | None = None) -> None:
-        """Tell both circuits what became of an admitted order; each order counts once. `failed`: what a failure was.
-
-        A success after a failure never counts; a failure after a success still does, once, if the order's
-        generation is the present one.
-        """
-        failed = failed or Failed(outcome)
-        if record.settled == "":
-            self._first_outcome(record, outcome, failed)
-        elif record.settled == "success" and outcome in ("failure", "malformed"):
-            self._failure_after_success(record, outcome, failed)
-
-    def _first_outcome(self, record: OrderRecord | Change, outcome: Outcome, failed: Failed) -> None:
-        strategy = self.open_for(record.strategy_id)
-        order_id = record.order_id
-        self.touched.update((strategy_scope(record.strategy_id), SYSTEM))
-        if outcome == "success":
-            record.settled = "success"
-            self._neighbour(record.strategy_id).last_success_ns = self.clock.monotonic_ns()
-            self.system.record_success(order_id)
-            if strategy:
-                strategy.record_success(order_id)
-        elif outcome == "neutral":
-            record.settled = "neutral"
-            self.system.record_neutral(order_id)
-            if strategy:
-                strategy.record_neutral(order_id)
-        else:
-            record.settled = "failure"
-            scope = strategy_scope(record.strategy_id)
-            if strategy:
-                self._record_failure(scope, strategy, failed, order_id)
-            if outcome == "failure" and self._system_counts(record):
-                self._record_failure(SYSTEM, self.system, failed, order_id, source=scope)
-            else:
-                self.system.record_neutral(order_id)
-
-    def _failure_after_success(self, record: OrderRecord | Change, outcome: Outcome, failed: Failed) -> None:
-        record.settled = "failure"
-        strategy, scope = self.open_for(record.strategy_id), strategy_scope(record.strategy_id)
-        self.touched.update((scope, SYSTEM))
-        if strategy and strategy.generation == record.strategy_generation:
-            self._record_failure(scope, strategy, failed)
-        current = self.system.generation == record.system_generation
-        if outcome == "failure" and current and self._system_counts(record):
-            self._record_failure(SYSTEM, self.system, failed, source=scope)
-
-    def _record_failure(
-        self,
-        scope: str,
-        circuit: TradingCircuitBreaker,
-        failed: Failed,
-        order_id: str | None = None,
-        source: str = SYSTEM,
-    ) -> None:
-        """Tell a circuit of a failure, and keep what it was if the circuit counts it. `source`: the scope whose it is.
-
-        That of an order of an earlier generation counts nowhere.
-        """
-        before = circuit.get_state()
-        circuit.record_failure(order_id)
-        if circuit.get_state()["failure_count"] > before["failure_count"]:
-            # While OPEN the circuit's window stays as it was at the trip.
-            stored = circuit.failures[-1:] if before["state"] != "OPEN" else []
-            at = stored[0] if stored else self.clock.utcnow()
-            self.last_failures.note(scope, failed, at, source if stored else None)
-
-    def _system_counts(self, record: OrderRecord | Change) -> bool:
-        """Whether the system counts this failure too.
-
-        While another strategy has had a success inside the window, one strategy's failures count at most
-        threshold - 1 times, so that alone it can't open the system. In HALF_OPEN every trial counts.
-        """
-        if record.system_generation != self.system.generation:
-            return True  # a late outcome, which the circuit itself counts as such
-        neighbour = self._neighbour(record.strategy_id)
-        now = self.clock.monotonic_ns()
-        since = now - int(self.config.failure_window_secs * SECOND_NS)
-        while neighbour.counted_ns and neighbour.counted_ns[0] < since:
-            neighbour.counted_ns.popleft()
-        others_succeed = any(
-            other.last_success_ns is not None and other.last_success_ns >= since
-            for name, other in self._neighbours.items()
-            if name != record.strategy_id
-        )
-        capped = others_succeed and len(neighbour.counted_ns) >= self.config.failure_threshold - 1
-        if capped and self.system.state is CircuitState.CLOSED:
-            return False
-        neighbour.counted_ns.append(now)
-        return True
-
     # -- circuits as such --------------------------------------------------------------------------------
-
-    def strategy_failure(self, strategy_id: str, failed: Failed) -> None:
-        """A failure of the strategy itself, of no particular order."""
-        self.reported_failure(strategy_scope(strategy_id), failed)
-
-    def system_failure(self, failed: Failed) -> None:
-        """A failure of no particular order: a condition that was shorter than its grace."""
-        self.touched.add(SYSTEM)
-        self._record_failure(SYSTEM, self.system, failed)
 
     def trip(self, scope: str, reason: str, *, latch: bool) -> bool:
         """Open a circuit. False if there is no such circuit and none can be made."""
         circuit = self.system if scope == SYSTEM else self._to_be_stopped(scope.removeprefix("strategy:"))
         if circuit is None:
             return False
-        self.touched.add(scope)
+        self.touch(scope)
         circuit.trip(reason, latch=latch)
         return True
 
@@ -386,81 +228,90 @@ class Scopes:
 
     def never_forget(self, scope: str) -> None:
         """A person has tripped this circuit: it keeps its place, so that everybody sees that, until a reset."""
-        self.touched.add(scope)
+        self.touch(scope)
         self._by_hand.add(scope.removeprefix("strategy:"))
 
     def reset(self, scope: str, circuit: TradingCircuitBreaker) -> None:
         """Close the circuit of `scope` by hand."""
         circuit.reset()
         self.last_failures.clear(scope)
-        self.touched.add(scope)
+        self.touch(scope)
         self._by_hand.discard(scope.removeprefix("strategy:"))
         if scope == SYSTEM:
-            self._forget_counted()
+            self.shares.begin_anew()
 
-    def _forget_counted(self) -> None:
-        """The system's circuit counts from nought again, so each strategy's share of its count does too."""
-        for neighbour in self._neighbours.values():
-            neighbour.counted_ns.clear()
+    def touch(self, *scopes: str) -> None:
+        """These circuits may have changed: they are to be saved, and what is new of them is to be told."""
+        self.touched.update(scopes)
+        self.untold.update(scopes)
 
-    def poll(self) -> None:
-        """Let due time pass in every circuit."""
-        for _, circuit in self:
-            circuit.poll()
+    def touch_all_told(self) -> None:
+        """Something has changed that is told with each circuit."""
+        self.untold.update(scope for scope, _ in self)
 
-    def take_transitions(self) -> list[tuple[str, Transition]]:
-        """What the circuits did since the last call, in order."""
-        taken, self.transitions = self.transitions, []
-        return taken
+    def let_time_pass(self, scope: str) -> None:
+        """The time has come at which a circuit changes by itself."""
+        circuit = self.find(scope)
+        assert circuit is not None, f"{scope} is due, and there is no such circuit"
+        circuit.poll()
+        self.untold.add(scope)
 
-    def _watched(self, scope: str, circuit: TradingCircuitBreaker) -> TradingCircuitBreaker:
-        def note(transition: Transition) -> None:
-            self.touched.add(scope)
-            self.transitions.append((scope, transition))
-            if transition.previous is CircuitState.HALF_OPEN and transition.reason.startswith(NO_OUTCOME):
+    def take_untold(self) -> list[tuple[str, TradingCircuitBreaker]]:
+        """The circuits of which there may be news, since the last call."""
+        first = [SYSTEM] if SYSTEM in self.untold else []
+        scopes = [*first, *sorted(self.untold - {SYSTEM})]
+        found = [(scope, circuit) for scope in scopes if (circuit := self.find(scope)) is not None]
+        self.untold.clear()
+        return found
+
+    def take_transitions(self) -> list[Transition]:
+        """What the circuits did since the last call, in order; whose it was says `scope`."""
+        taken, self._transitions = self._transitions, []
+        for transition in taken:
+            scope = transition.scope
+            self.touch(scope)
+            unanswered = transition.previous is CircuitState.HALF_OPEN and transition.reason.startswith(NO_OUTCOME)
+            circuit = self.find(scope) if unanswered else None
+            if circuit is not None:
                 # A failure that only the circuit itself has seen.
                 for at in circuit.failures[-1:]:
                     self.last_failures.note(scope, Failed(transition.reason), at, SYSTEM)
             if scope == SYSTEM and transition.state is CircuitState.CLOSED:
-                self._forget_counted()
+                self.shares.begin_anew()
+        return taken
 
-        circuit.on_transition = note
+    def _recorded(self, scope: str, circuit: TradingCircuitBreaker) -> TradingCircuitBreaker:
+        """The new circuit of a scope. It calls nobody: what it does is written down, and taken when it has moved."""
+        circuit.scope, circuit.on_transition = scope, self._record
         return circuit
 
-    def _neighbour(self, strategy_id: str) -> _Neighbour:
-        found = self._neighbours.get(strategy_id)
-        if found is None:
-            # Also those that have lost their place meanwhile, as long as what they did counts.
-            since = self.clock.monotonic_ns() - int(self.config.failure_window_secs * SECOND_NS)
-            self._neighbours = {name: known for name, known in self._neighbours.items() if known.matters(since)}
-            found = _Neighbour(counted_ns=deque(maxlen=self.config.failure_threshold))
-            self._neighbours[strategy_id] = found
-        return found
+    def _record(self, transition: Transition) -> None:
+        self._transitions.append(transition)
 
     # -- places ------------------------------------------------------------------------------------------
 
     def _resting(self, scope: str) -> KeptCircuit | None:
         """The circuit of a strategy that has no place, if there is anything to remember of it."""
         # What has left in this turn is not in the journal yet.
-        return self.leaving[scope] if scope in self.leaving else self.find_resting(scope)
+        return self.leaving[scope] if scope in self.leaving else self.history.find_resting_circuit(scope)
 
     def _take_place(self, strategy_id: str, sender: str, kept: KeptCircuit | None) -> TradingCircuitBreaker:
         scope = strategy_scope(strategy_id)
-        self._places.use(strategy_id, sender)
+        self.places.use(strategy_id, sender)
         self.leaving.pop(scope, None)
         if kept is None:
-            self.strategies[strategy_id] = self._watched(scope, TradingCircuitBreaker(self.config, clock=self.clock))
+            self.strategies[strategy_id] = self._recorded(scope, TradingCircuitBreaker(self.config, clock=self.clock))
         else:
             self.strategies[strategy_id] = self._restored(scope, kept)
             for names, belongs in ((self._passed, kept.passed), (self._by_hand, kept.by_hand)):
                 if belongs:
                     names.add(strategy_id)
-        self.touched.add(scope)
+        self.touch(scope)
         return self.strategies[strategy_id]
 
     def _restored(self, scope: str, kept: KeptCircuit) -> TradingCircuitBreaker:
-        self.touched.add(scope)
-        return self._watched(scope, TradingCircuitBreaker.restore(kept.snapshot, self.config, clock=self.clock))
+        self.touch(scope)
+        return self._recorded(scope, TradingCircuitBreaker.restore(kept.snapshot, self.config, clock=self.clock))
 
     def _make_room(self, sender: str) -> bool:
         """Have another strategy give its place to a newcomer of this sender, if one can.
@@ -468,7 +319,7 @@ class Scopes:
         What rests is not forgotten, and yet goes late: nobody sees it while it does. At the worst one has to go all of
         whose orders wait here and which never had one pass; its queue is answered.
         """
-        places, orders = self._places, self.has_orders()
+        places, orders = self.places, _orders_by_strategy(self.orders)
 
         def may_leave(name: str) -> bool:
             """Nothing is lost if it does: it has no orders, and no person has said anything of it."""
@@ -503,9 +354,21 @@ class Scopes:
         self.leaving[scope] = KeptCircuit(circuit.snapshot(), passed=True, resting=True) if rests else None
         self.resting += rests
         self.last_failures.clear(scope)
-        self._places.leave(strategy_id)
+        self.places.leave(strategy_id)
         self._passed.discard(strategy_id)
         self.touched.discard(scope)
+        self.untold.discard(scope)
+
+
+def _orders_by_strategy(orders: Mapping[str, OrderRecord]) -> dict[str, OrdersOf]:
+    """What each strategy has that has no end yet."""
+    found: dict[str, OrdersOf] = {}
+    for record in orders.values():
+        if record.state == "queued":
+            found.setdefault(record.strategy_id, OrdersOf.WAITING)
+        elif record.state != "done":
+            found[record.strategy_id] = OrdersOf.BEYOND
+    return found
 
 
 def is_idle(circuit: TradingCircuitBreaker) -> bool:
@@ -519,15 +382,3 @@ def is_idle(circuit: TradingCircuitBreaker) -> bool:
         and not saved["conditions"]
         and not saved["orders"]
     )
-
-
-def block_code(circuit: TradingCircuitBreaker) -> BlockCode:
-    """Why this circuit refuses, as a code: the cause that must end first is named."""
-    state = circuit.get_state()
-    if state["latched"]:
-        return "latched"
-    if state["conditions"]:
-        return "condition"
-    if state["state"] == "CLOSED":
-        return "limit"
-    return "circuit_open" if state["state"] == "OPEN" else "half_open_full"

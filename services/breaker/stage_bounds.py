@@ -8,15 +8,16 @@ from orderfuse.settings import BreakerSettings
 from services.breaker import (
     accepting,
     answers,
-    bulletin,
     core,
     dead_man,
     keeping,
     last_failures,
     lookups,
     operator,
+    publisher,
     refusals,
     remembered,
+    trips,
 )
 from services.breaker.bounds import ALL, Bound
 from services.breaker.scopes import SECOND_NS
@@ -46,7 +47,7 @@ def _of_strategies(settings: BreakerSettings) -> Iterator[Bound]:
         "where none can, the newcomer's orders are blocked, `too_many_strategies`",
     )
     yield Bound(
-        "numbered topics", bulletin.MAX_TOPICS, ALL, "the one that was quiet longest is given up, and counts on later"
+        "numbered topics", publisher.MAX_TOPICS, ALL, "the one that was quiet longest is given up, and counts on later"
     )
     yield Bound("fences of strategies", core.MAX_FENCES, ALL, "one more is a fence of all")
     yield Bound("names with a heartbeat", dead_man.MOST, ALL, "the oldest without a circuit is forgotten")
@@ -85,7 +86,7 @@ def _of_people() -> Iterator[Bound]:
     yield Bound("pages under way, in all", lookups.MOST, ALL, refused)
     yield Bound("reported conditions", operator.MAX_REPORTED, SCOPE, refused)
     yield Bound(
-        "trips that wait for the executor", operator.MAX_PENDING_TRIPS, ALL, "one more is answered at once, not fenced"
+        "trips that wait for the executor", trips.MAX_PENDING_TRIPS, ALL, "one more is answered at once, not fenced"
     )
     yield Bound("requests to accept that wait for the executor", accepting.MAX_PENDING, ALL, refused)
     yield Bound("failures that are told", last_failures.MOST, SCOPE, "the oldest goes")

@@ -1,4 +1,4 @@
-"""How many subscriptions each sender has standing on `events`, and when these are too many: pure counting.
+"""How many subscriptions each sender has standing on `events`, and when these are too many: pure counting. Pure.
 
 A sender is the process at the other end; where the system does not tell its pid, each connection is one.
 """

@@ -4,7 +4,7 @@ A wrong "not placed" makes a strategy send the order again, and both may be exec
 connection made after the doubt arose, unless IB has answered the order's own bytes with an error; two complete rounds
 of open orders, executions and completed orders begun after it, far enough apart for what was still under way; IB
 behind the gateway all that time; and the day of the order not over, since IB's lists are of today. Otherwise the doubt
-stays, and a person settles it.
+stays, and a person resolves it.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Rounds:
             self._kept.append((begun, now))
         self.last = now
 
-    def settle(self, doubt: Doubt) -> bool:
+    def resolve(self, doubt: Doubt) -> bool:
         """Whether a doubt is over: had the order been at IB, two rounds far enough apart would have shown it."""
         if doubt.bytes_lost and self._since <= doubt.since:
             return False

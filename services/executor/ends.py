@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from orderfuse.messages import Outcome
 from services.executor.records import OrderRecord
+from services.wire.feedback import Outcome
 
 # Orders of these times in force are filled at once or end: IB's "Time in Force" page.
 ENDS_AT_ONCE = frozenset({"IOC", "FOK"})

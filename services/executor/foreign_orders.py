@@ -13,9 +13,10 @@ from itertools import islice
 
 from msgspec import structs
 
-from orderfuse.messages import MAX_TOLD, ForeignOrder
-from services.executor.drift import MAX_SYMBOL
+from orderfuse.bus.control import MAX_TOLD
+from services.executor.position_breaks import MAX_SYMBOL
 from services.gateway.reports import OpenOrderReport
+from services.wire.standing import ForeignOrder
 
 # Lists in a row without an order until it has gone.
 MISSING_LISTS = 2

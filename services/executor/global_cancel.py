@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orderfuse.messages import GlobalCancel
+from services.wire.dispatch import GlobalCancel
 
 # Cancels take effect within a second, outside of hours perhaps never; each try is a message of the pacing.
 AGAIN_EVERY_SECS = 10.0

@@ -7,34 +7,22 @@ and so is known over a restart.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
+from services.executor.order_at_ib import OrderAtIb
 from services.executor.records import Effects, OrderRecord
 
 GROUP_OVER = "another order of its OCA group was filled"
-
-
-class Relative(Protocol):
-    """What of an order's story its kin must know."""
-
-    @property
-    def record(self) -> OrderRecord:
-        """Its record."""
-
-    @property
-    def had_fill(self) -> bool:
-        """Whether any of it was filled."""
 
 
 class Kin:
     """Finds the orders that belong to one; the orders themselves are the ledger's.
 
     Args:
-        stories: all that are in memory, by order id.
+        orders: all that are in memory, by order id.
     """
 
-    def __init__(self, stories: Mapping[str, Relative]) -> None:
-        self._stories = stories
+    def __init__(self, orders: Mapping[str, OrderAtIb]) -> None:
+        self._orders = orders
         self._groups: dict[str, set[str]] = {}
         self._brackets: dict[str, set[str]] = {}
 
@@ -48,7 +36,7 @@ class Kin:
     def filled_of_group(self, record: OrderRecord) -> list[str]:
         """The other members of its OCA group that had a fill."""
         members = self._groups.get(record.oca_group, set()) - {record.order_id}
-        return [order_id for order_id in members if self._stories[order_id].had_fill]
+        return [order_id for order_id in members if self._orders[order_id].had_fill]
 
     def forget(self, record: OrderRecord) -> None:
         """The order has left the memory."""
@@ -62,14 +50,14 @@ class Kin:
         """The legs of this parent that are in memory."""
         return sorted(self._brackets.get(parent_id, ()))
 
-    def see(self, story: Relative, effects: Effects) -> list[str]:
+    def see(self, order: OrderAtIb, effects: Effects) -> list[str]:
         """Something was said of this order: mark those that IB may now end by itself. Returns whose mark is new."""
-        record = story.record
+        record = order.record
         marked: list[str] = []
-        if record.oca_group and story.had_fill:
+        if record.oca_group and order.had_fill:
             marked += self._mark(self._groups.get(record.oca_group, ()), record, GROUP_OVER, effects)
         over = bool(record.ended)
-        if record.parent and (over or story.had_fill):
+        if record.parent and (over or order.had_fill):
             why = f"the bracket of {record.parent} is over"
             marked += self._mark(self._brackets.get(record.parent, ()), record, why, effects)
         if record.legs and over and record.ended != "filled":
@@ -81,7 +69,7 @@ class Kin:
     def _mark(self, members: set[str] | tuple[()], but: OrderRecord, why: str, effects: Effects) -> list[str]:
         marked = []
         for order_id in sorted(members):
-            record = self._stories[order_id].record
+            record = self._orders[order_id].record
             if record is not but and not record.ended and not record.kin_over:
                 record.kin_over = why
                 effects.keep(record)

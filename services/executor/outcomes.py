@@ -1,26 +1,33 @@
-"""What a code of IB means for an order, a change, a cancel or the system: the tables, and words in texts. Pure."""
+"""What a code of IB means for an order, a change or a cancel: the tables, and words in texts. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
 
-from services.executor.meanings import Meaning, Operation, Verdict
-from services.executor.order_codes import CANCEL, CHANGE_MALFORMED, MODIFY, NEW, NO_SUCH_ORDER
-from services.executor.system_codes import SYSTEM
+from services.gateway.meanings import CodeRule, Meaning, Operation
+from services.gateway.order_codes import CANCEL, CHANGE_MALFORMED, MODIFY, NEW, NO_SUCH_ORDER
+from services.gateway.system_codes import READ_ONLY
 
 __all__ = [
-    "CANCEL", "MODIFY", "NEW", "NO_SUCH_ORDER", "SYSTEM", "Meaning", "Operation", "Verdict",
-    "for_order", "for_system", "may_be_read_only",
+    "CANCEL",
+    "MODIFY",
+    "NEW",
+    "NO_SUCH_ORDER",
+    "CodeRule",
+    "Meaning",
+    "Operation",
+    "for_order",
+    "may_be_read_only",
 ]  # fmt: skip
 
 # IB's warnings; none of them ends an order.
 WARNINGS = range(2100, 2200)
-NOTICE = Verdict(Meaning.NOTICE)
+NOTICE = CodeRule(Meaning.NOTICE)
 # Wrong to call the order dead, wrong to call it alive; and what nobody knows yet must not stop the neighbours.
-UNKNOWN_CODE = Verdict(Meaning.DOUBT, "malformed", known=False)
+UNKNOWN_CODE = CodeRule(Meaning.DOUBT, "malformed", known=False)
 
-_TABLES: dict[Operation, dict[int, Verdict]] = {"new": {}, "modify": MODIFY, "cancel": CANCEL}
+_TABLES: dict[Operation, dict[int, CodeRule]] = {"new": {}, "modify": MODIFY, "cancel": CANCEL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,6 @@ def _words(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern, re.IGNORECASE)
 
 
-_READ_ONLY = _words("read-only|read only|readonly")
 BY_TEXT = (
     # IB writes rejections for want of margin with words only; the code is 201 like any other.
     ByText(
@@ -62,7 +68,7 @@ BY_TEXT = (
     ),
     ByText(
         321,
-        _READ_ONLY,
+        READ_ONLY,
         ("new", "modify", "cancel"),
         meaning=None,
         trip=True,
@@ -86,7 +92,7 @@ BY_TEXT = (
 _ENGLISH_321 = _words("error validating request|error when validating")
 
 
-def for_order(code: int, text: str, operation: Operation = "new") -> Verdict:
+def for_order(code: int, text: str, operation: Operation = "new") -> CodeRule:
     """What `code` means for an order on which `operation` is under way."""
     for row in BY_TEXT:
         if row.code == code and operation in row.operations and row.words.search(text):
@@ -94,17 +100,10 @@ def for_order(code: int, text: str, operation: Operation = "new") -> Verdict:
     return _for_code(code, operation)
 
 
-def under(row: ByText, operation: Operation) -> Verdict:
+def under(row: ByText, operation: Operation) -> CodeRule:
     """What a code means whose text has the words of `row`."""
-    verdict = _for_code(row.code, operation)
-    return replace(verdict, meaning=row.meaning or verdict.meaning, trip=row.trip or verdict.trip)
-
-
-def for_system(code: int, text: str) -> Verdict:
-    """What `code` means when it came for no order."""
-    if code == 321 and _READ_ONLY.search(text):
-        return Verdict(Meaning.NOTICE, trip=True)
-    return SYSTEM.get(code, Verdict(Meaning.NOTICE, known=False))
+    rule = _for_code(row.code, operation)
+    return replace(rule, meaning=row.meaning or rule.meaning, trip=row.trip or rule.trip)
 
 
 def may_be_read_only(code: int, text: str) -> bool:
@@ -112,10 +111,10 @@ def may_be_read_only(code: int, text: str) -> bool:
     return code == 321 and not _ENGLISH_321.search(text)
 
 
-def _for_code(code: int, operation: Operation) -> Verdict:
-    verdict = _TABLES[operation].get(code) or NEW.get(code)
-    if verdict is None:
+def _for_code(code: int, operation: Operation) -> CodeRule:
+    rule = _TABLES[operation].get(code) or NEW.get(code)
+    if rule is None:
         return NOTICE if code in WARNINGS else UNKNOWN_CODE
-    if operation == "modify" and verdict.meaning is Meaning.MALFORMED:
+    if operation == "modify" and rule.meaning is Meaning.MALFORMED:
         return CHANGE_MALFORMED
-    return verdict
+    return rule

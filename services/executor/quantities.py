@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import inf
 
-from orderfuse.messages import DUST
+from services.wire.standing import DUST
 
 # The execution comes within milliseconds of its status; after this it is asked for.
 MISSING_FILL_SECS = 2.0

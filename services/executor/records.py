@@ -1,14 +1,17 @@
-"""What the ledger remembers of an order, and what a step of it brings."""
+"""What the ledger remembers of an order, and what a step of it brings. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from orderfuse.messages import DUST, Fact, Outcome
-from services.executor.drift import LegFill
+from services.executor.position_breaks import LegFill
 from services.gateway.reports import OrderReport
+from services.wire.feedback import Fact, Outcome
+from services.wire.standing import DUST
 
+# Quantities are sums of decimal numbers: beyond this many places there is only binary dust.
+DECIMALS = 8
 # How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process. `settled`: a
 # person said how, which the breaker knows; whatever IB says of it is news.
 Ended = Literal["", "filled", "cancelled", "rejected", "not_placed", "settled"]
@@ -68,7 +71,7 @@ class OrderRecord:
         denied: IB has answered its cancel, over this connection, with having no such order.
         protect: it protects a position, so that no automatic cancel takes it.
         cancel_why: why orderfuse itself wants it cancelled; empty if a strategy or a person does.
-        adopting: IB's lists have to tell its story first; until then reports about it are held back.
+        adopting: IB's lists have to tell first what has become of it; until then reports about it are held back.
         filled_before: what was filled by executions that IB listed no more when the order was found there.
         oca_group: the group of which IB keeps one: a fill of a member ends the others.
         kin_over: why IB may end it by itself: what has become of its OCA group, or of its bracket.
@@ -110,6 +113,16 @@ class OrderRecord:
     kin_over: str = ""
     reduced: bool = False
     twins: tuple[Twin, ...] = ()
+
+    @property
+    def living_twins(self) -> list[Twin]:
+        """The others under its reference that IB has not called over, or whose fills are not known."""
+        return [twin for twin in self.twins if not twin.over]
+
+    @property
+    def twins_lack_fills(self) -> bool:
+        """Whether IB has called another one over, and not all of its fills are known."""
+        return any(twin.ends_with is not None and not twin.over for twin in self.twins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +169,7 @@ class Effects:
 
     Attributes:
         look_up: IB must be asked for its open orders, executions and completed orders.
-        held: reports about an order whose story is not known here, and its id if that is.
+        held: reports about an order that is not known here, and its id if that is.
         fills: what executions move positions by.
         notes: for the log.
         alarms: for the log, where a person should look.
@@ -179,6 +192,3 @@ class Effects:
     def keep(self, record: OrderRecord) -> None:
         """The record has changed."""
         self.orders[record.order_id] = record
-
-    def __bool__(self) -> bool:
-        return bool(self.facts or self.orders or self.executions or self.notes or self.alarms or self.look_up)

@@ -11,26 +11,18 @@ second time comes with another reference. Neither is a twin.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from orderfuse.messages import Unknown, Working
+from orderfuse.bus.events import Unknown
+from services.executor import cancels
 from services.executor.ends import CANCELLED_STATUSES, Ending
+from services.executor.order_at_ib import OrderAtIb
+from services.executor.order_ends import try_end
 from services.executor.records import Effects, OrderRecord, Twin
-from services.gateway.reports import CompletedOrderReport, ExecutionReport, OpenOrderReport, StatusReport
-
-if TYPE_CHECKING:
-    from services.executor.story import Story
+from services.gateway.reports import AboutOrder, CompletedOrderReport, ExecutionReport, OpenOrderReport, StatusReport
+from services.wire.feedback import Working
 
 # One for each change that went wrong; more are not followed.
 MAX_TWINS = 10
 OVER = CANCELLED_STATUSES | {"Filled"}
-
-AboutOrder = StatusReport | OpenOrderReport | ExecutionReport | CompletedOrderReport
-
-
-def living(record: OrderRecord) -> list[Twin]:
-    """The others under its reference that IB has not called over, or whose fills are not known."""
-    return [twin for twin in record.twins if not twin.over]
 
 
 def find(record: OrderRecord, report: AboutOrder, client_id: int) -> Twin | None:
@@ -51,17 +43,9 @@ def find(record: OrderRecord, report: AboutOrder, client_id: int) -> Twin | None
     return twin
 
 
-def is_unsettled(record: OrderRecord) -> bool:
-    """Whether IB has called another one over, and not all of its fills are known."""
-    return any(twin.ends_with is not None and not twin.over for twin in record.twins)
-
-
-def on_report(story: Story, twin: Twin, report: AboutOrder, now: float, effects: Effects) -> None:
-    """IB said something about another order under the reference of this one."""
-    was_over = twin.over
+def note(twin: Twin, report: StatusReport | OpenOrderReport | CompletedOrderReport) -> None:
+    """Take what IB says of a twin itself; its fills are executions of the order."""
     match report:
-        case ExecutionReport():
-            story.on_execution(report, now, effects, twin)
         case CompletedOrderReport():
             twin.ends_with = report.filled
         case StatusReport():
@@ -70,49 +54,44 @@ def on_report(story: Story, twin: Twin, report: AboutOrder, now: float, effects:
         case OpenOrderReport():
             # It says no numbers: the status that comes with it ends it.
             twin.ends_with = twin.ends_with if report.status in OVER else None
-    effects.keep(story.record)
-    effects.look_up = effects.look_up or is_unsettled(story.record)
-    if twin.over and not was_over:
-        chase(story, effects)
-    see(story, now, effects)
 
 
-def chase(story: Story, effects: Effects) -> None:
+def chase(order: OrderAtIb, effects: Effects) -> None:
     """One of them is over, and our cancel with it: it goes once more for what lives on, be that the order itself."""
-    record = story.record
-    if not record.cancel_sent or (story.ending is not None and not living(record)):
+    record = order.record
+    if not record.cancel_sent or (order.ending is not None and not record.living_twins):
         return
-    if story.cancels.tries > MAX_TWINS:
-        story.fail_cancel(0, why(record), effects)
+    if order.cancels.tries > MAX_TWINS:
+        cancels.fail(order, 0, why(record), effects)
     else:
         record.cancel_sent = False
         effects.keep(record)
 
 
-def see(story: Story, now: float, effects: Effects) -> None:
+def see(order: OrderAtIb, now: float, effects: Effects) -> None:
     """Say that the order is unknown while another one lives under its reference, and what it is once none does."""
-    record = story.record
-    others = living(record)
-    if others and (not story.doubtful or record.ended):
-        if story.is_over:
+    record = order.record
+    others = record.living_twins
+    if others and (not order.doubtful or record.ended):
+        if order.is_over:
             # It was over, and will be again when the other one is.
             text = "another order under its reference outlived it"
-            story.ending = Ending("cancelled", now, text, explained=True, numbered=True)
+            order.ending = Ending("cancelled", now, text, explained=True, numbered=True)
         record.ended = ""
-        story.doubtful = True
+        order.doubtful = True
         effects.alarms.append(f"{record.order_id}: {why(record)}")
-        effects.tell(record, Unknown(**story.ids, reason=why(record), twin=others[0].perm_id))
-    elif record.twins and not others and story.doubtful and not record.ended:
-        story.doubtful = False
-        if story.ending is None:
-            effects.tell(record, Working(**story.ids, status=record.status))
+        effects.tell(record, Unknown(**order.ids, reason=why(record), twin=others[0].perm_id))
+    elif record.twins and not others and order.doubtful and not record.ended:
+        order.doubtful = False
+        if order.ending is None:
+            effects.tell(record, Working(**order.ids, status=record.status))
         else:
-            story.try_end(now, effects)
+            try_end(order, now, effects)
 
 
 def why(record: OrderRecord) -> str:
     """What is wrong, for a person who has to look."""
-    others = ", ".join(str(twin.perm_id) for twin in living(record))
+    others = ", ".join(str(twin.perm_id) for twin in record.living_twins)
     return (
         f"another order lives at IB under its reference (permanent id {others}, its own is {record.perm_id}): "
         "cancel the one that is not wanted in TWS"

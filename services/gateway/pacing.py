@@ -6,7 +6,7 @@ twice the limit through in one second. Pure: the time is an argument.
 
 from __future__ import annotations
 
-from collections import deque
+from orderfuse.window import SlidingWindow
 
 # IB counts when messages arrive, we when they leave: one that took 20 ms longer than the next must not make
 # a second too full.
@@ -26,26 +26,25 @@ class Pacer:
         self._limit = per_second
         # A very small limit keeps most of it for orders, or none could ever be placed.
         self._reserve = min(CANCEL_RESERVE, per_second // 5)
-        self._sent: deque[float] = deque()
+        self._sent: SlidingWindow[float, None] = SlidingWindow(SPAN_SECS)
 
     def free(self, now: float, *, cancel: bool = False, count: int = 1) -> bool:
         """Whether so many messages may leave now."""
         if not self._limit:
             return True
-        self._forget(now)
-        return len(self._sent) + count <= self._limit - (0 if cancel else self._reserve)
+        return self._sent.count(now) + count <= self._limit - (0 if cancel else self._reserve)
 
     def quiet(self, now: float) -> bool:
         """Whether no more than half of the messages of a second were used in the last one."""
-        self._forget(now)
-        return len(self._sent) * 2 <= self._limit
+        return self._sent.count(now) * 2 <= self._limit
 
     def note(self, now: float) -> None:
         """A message has left."""
         if self._limit:
-            self._forget(now)
-            self._sent.append(now)
+            self._sent.forget_old(now)
+            self._sent.add(now, None)
 
-    def _forget(self, now: float) -> None:
-        while self._sent and now - self._sent[0] > SPAN_SECS:
-            self._sent.popleft()
+    def restamp(self, count: int, now: float) -> None:
+        """The last so many messages have left only now: the disk stood between them and their time."""
+        if self._limit:
+            self._sent.restamp_last(count, now)

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import typer
 
+from orderfuse.cli.panic import stop_all_orders
+from orderfuse.cli.show import clean, columns, counted, discard, number, say, say_aside, stdin_is_a_person
+from orderfuse.exit_codes import DONE, INTERRUPTED, NOTHING_ANSWERS, REFUSED, USAGE
 from orderfuse.home import why
-from orderfuse.outcome import DONE, INTERRUPTED, NOTHING_ANSWERS, REFUSED, USAGE
-from orderfuse.panic import stop_all_orders
 from orderfuse.settings import IbSettings, SettingsError, load_settings
-from orderfuse.show import clean, columns, counted, discard, number, say, say_aside, stdin_is_a_person
 from services.gateway.accounts import AccountRefused, allowed_account
-from services.gateway.ib_client import NEEDED_VERSION, Session, quiet_libraries
-from services.gateway.pacing import Pacer
+from services.gateway.ib_client import NEEDED_VERSION, Session
+from services.gateway.ib_logs import quiet_libraries
 from services.gateway.reports import Accounts, Closed, ErrorReport, OpenOrderReport, Report, RequestEnd, Unreadable
-from services.log import configure_log
+from services.runtime.log import configure_log
 
 WORD = "panic"
 # The executor has ib.client_id. These are tried one after another where another program has them.
@@ -144,8 +144,9 @@ async def _connected(settings: IbSettings) -> AsyncIterator[_Gateway]:
         AccountRefused: its account is not the one to trade.
     """
     first, last = settings.client_id + FIRST_CLIENT_ID, settings.client_id + LAST_CLIENT_ID
+    where = f"{settings.host}:{settings.port}"
     for client_id in range(first, last + 1):
-        gateway = _Gateway(f"{settings.host}:{settings.port}", client_id)
+        gateway = _Gateway(where, client_id)
         try:
             if await gateway.connect(settings):
                 gateway.account = allowed_account(settings, gateway.accounts)
@@ -153,7 +154,7 @@ async def _connected(settings: IbSettings) -> AsyncIterator[_Gateway]:
                 return
         finally:
             gateway.close()
-    raise NoAnswer(f"the client ids {first} to {last} are all in use at {gateway.where}: end a program that has one")
+    raise NoAnswer(f"the client ids {first} to {last} are all in use at {where}: end a program that has one")
 
 
 class _Gateway:
@@ -172,7 +173,7 @@ class _Gateway:
         self._ended = asyncio.Event()
         self._closed = asyncio.Event()
         # A handful of messages, each waited for: no pacing of ours may stand before a stop.
-        self._session = Session(self._hear, Pacer(0))
+        self._session = Session(self._hear)
 
     async def connect(self, settings: IbSettings) -> bool:
         """Whether it is connected; False if another program has its client id.

@@ -1,4 +1,4 @@
-"""What IB reported, as frozen structs: the words of ib_insync end here.
+"""What IB reported, as frozen structs: the words of ib_insync end here. Pure.
 
 A report is a raw fact. What it means is decided in `outcomes` and `ledger`.
 """
@@ -8,6 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+# IB's message with one position.
+POSITION_MESSAGE = 61
+# The messages whose loss could hide what became of an order; others are only logged.
+ORDER_MESSAGES = frozenset({3, 4, 5, 9, 11, 15, 53, 55, 59, 101, 102})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +60,7 @@ class OpenOrderReport:
     status: str
     quantity: float
     warning: str = ""
-    # Those by which a change can be seen (`orderfuse.ibfields.TERMS`).
+    # Those by which a change can be seen (`orderfuse.ibfields.checks.TERMS`).
     terms: Mapping[str, Any] = field(default_factory=dict)
     # What it is, with IB's field names, for whoever does not know it.
     contract: Mapping[str, Any] = field(default_factory=dict)
@@ -135,7 +140,9 @@ class ErrorReport:
     text: str
 
 
-OrderReport = StatusReport | OpenOrderReport | ExecutionReport | CommissionReport | CompletedOrderReport | ErrorReport
+# What names an order by its reference, its permanent id or its number.
+AboutOrder = StatusReport | OpenOrderReport | ExecutionReport | CompletedOrderReport
+OrderReport = AboutOrder | CommissionReport | ErrorReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,3 +190,42 @@ class Closed:
 
 
 Report = OrderReport | PositionReport | NextOrderId | Accounts | RequestEnd | Unreadable | Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A report came over the connection with this number."""
+
+    number: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Dialled:
+    """The attempt with this number has led to a connection: IB has named accounts and the next order id."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotDialled:
+    """The attempt with this number has led to nothing, as far as the socket knows.
+
+    Attributes:
+        error: what the system said; empty if it said nothing.
+        timed_out: nothing came in time.
+        reached: somebody had taken the connection.
+        version: the version of IB's protocol that the gateway has named; 0: none.
+        needed_version: the oldest that we speak.
+    """
+
+    number: int
+    error: str = ""
+    timed_out: bool = False
+    reached: bool = False
+    version: int = 0
+    needed_version: int = 0
+
+
+# What comes from the gateway's side of the process.
+FromGateway = Heard | Dialled | NotDialled

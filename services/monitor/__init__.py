@@ -1,1 +1,1 @@
-"""The monitor process: tells in the log what becomes of circuits and orders."""
+"""The monitor process: tells in the log what becomes of orders, and whether a breaker is heard."""

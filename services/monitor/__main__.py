@@ -1,36 +1,28 @@
-"""`python -m services.monitor`: the process that tells what happens."""
+"""`python -m services.monitor`: the process that tells what becomes of orders."""
 
 from __future__ import annotations
 
-import signal
 import sys
 
 from loguru import logger
 
-from orderfuse.settings import Settings, SettingsError, load_settings
-from services.log import configure_log
+from orderfuse.exit_codes import DONE, USAGE
+from orderfuse.settings import SettingsError
 from services.monitor.loop import follow
+from services.runtime.process import begin, refuse, stop_asked
 
 
 def main() -> int:
-    """Run until a signal; 0: stopped, 2: a setting is wrong."""
-    configure_log()
+    """Run until a signal. Returns the exit code (`orderfuse.exit_codes`)."""
     try:
-        settings = load_settings()
-        _run(settings)
+        settings = begin()
+        should_stop = stop_asked()
+        logger.info("monitor follows {}", settings.home)
+        follow(settings, should_stop=should_stop)
     except SettingsError as error:
-        print(f"monitor: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
-        return 2
-    return 0
-
-
-def _run(settings: Settings) -> None:
-    stopped: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda received, _: stopped.append(received))
-    logger.info("monitor follows {}", settings.home)
-    follow(settings, should_stop=lambda: bool(stopped))
+        return refuse("monitor", error, USAGE)
     logger.info("monitor stopped")
+    return DONE
 
 
 if __name__ == "__main__":

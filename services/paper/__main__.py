@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import errno
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,38 +13,37 @@ from typing import Any
 
 from loguru import logger
 
+from orderfuse.exit_codes import DONE, REFUSED, USAGE
 from orderfuse.home import HOME_VARIABLE, check_socket_path, why
-from orderfuse.plain import shown
-from orderfuse.settings import Settings, SettingsError, load_settings, variable_name
-from services import crash_points
-from services.log import configure_log
-from services.paper.control import SocketInUseError
-from services.paper.fault_families import Fault
-from services.paper.gateway import HOST, PaperGateway
-from services.paper.instruments import UnknownContractError
-from services.paper.scenario import ScenarioError, load_scenario
-from services.paper.state import StateError
+from orderfuse.settings import Settings, SettingsError, variable_name
+from orderfuse.text import shown
+from services.paper.faults.families import Fault
+from services.paper.faults.scenario import ScenarioError, load_scenario
+from services.paper.market.instruments import UnknownContractError
+from services.paper.market.state import StateError
+from services.paper.server.control import SocketInUseError
+from services.paper.server.gateway import HOST, PaperGateway
+from services.runtime.process import STOP_SIGNALS, begin, refuse
 
 
 def main(arguments: Sequence[str] = ()) -> int:
-    """Run until SIGTERM or SIGINT; return the exit code."""
+    """Run until SIGTERM or SIGINT. Returns the exit code (`orderfuse.exit_codes`)."""
     options = _parser().parse_args(arguments)
-    configure_log()
     try:
-        settings = load_settings()
+        settings = begin()
         for key in ("wire_record", "state_file"):
             _check_file(key, getattr(settings.paper, key))
         check_socket_path(str(_control_path(settings)), HOME_VARIABLE)
         path = options.scenario or settings.paper.scenario
         scenario = load_scenario(Path(path)) if path else []
     except SettingsError as error:
-        return _refuse(str(error))
+        return refuse("paper", error, USAGE)
     except ScenarioError as error:
-        return _refuse(f"{'--scenario' if options.scenario else 'paper.scenario'}: {error}")
+        return refuse("paper", f"{'--scenario' if options.scenario else 'paper.scenario'}: {error}", USAGE)
     try:
         return asyncio.run(_serve(settings, scenario))
     except KeyboardInterrupt:
-        return 0
+        return DONE
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,19 +81,13 @@ def _control_path(settings: Settings) -> Path:
     return settings.home / "links" / "paper"
 
 
-def _refuse(text: str) -> int:
-    sys.stderr.write(f"paper: {text}\n")
-    return 2
-
-
 async def _serve(settings: Settings, scenario: list[Fault]) -> int:
-    crash_points.arm()
     paper = settings.paper
     # Only where one is set, so that what wraps the gateway may have a default of its own.
     sizes: dict[str, Any] = {"available_size": paper.available_size} if paper.available_size else {}
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in STOP_SIGNALS:
         loop.add_signal_handler(number, stopped.set)
     try:
         gateway = PaperGateway(
@@ -113,17 +105,17 @@ async def _serve(settings: Settings, scenario: list[Fault]) -> int:
         await gateway.start()
     except (SocketInUseError, StateError) as error:
         logger.error("{}", error)
-        return 1
+        return REFUSED
     except UnknownContractError as error:
         logger.error("the scenario cannot be played: {}", error)
-        return 2
+        return USAGE
     except OSError as error:
         logger.error("{}", _explain(error, paper.port))
-        return 1
+        return REFUSED
     await stopped.wait()
     await gateway.stop()
     logger.info("paper gateway stopped")
-    return 0
+    return DONE
 
 
 def _explain(error: OSError, port: int) -> str:

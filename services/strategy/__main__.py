@@ -9,10 +9,11 @@ import time
 
 from loguru import logger
 
-from orderfuse.client import OrderClient
+from orderfuse.client.sync import OrderClient
 from orderfuse.errors import OrderError
-from orderfuse.settings import SettingsError, load_settings
-from services.log import configure_log
+from orderfuse.exit_codes import DONE, USAGE
+from orderfuse.settings import SettingsError
+from services.runtime.process import STOP_SIGNALS, begin, refuse
 from services.strategy.patience import Patience
 from services.strategy.report import tell_end
 
@@ -26,17 +27,15 @@ FILL_TIMEOUT_S = 10.0
 
 
 def main() -> int:
-    """Run until a signal; 0: stopped, 2: a setting is wrong."""
-    configure_log()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+    """Run until a signal. Returns the exit code (`orderfuse.exit_codes`)."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(DONE))
     try:
-        with OrderClient("example", settings=load_settings()) as client:
+        with OrderClient("example", settings=begin()) as client:
             trade(client)
     except SettingsError as error:
-        print(f"strategy: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
-        return 2
-    return 0
+        return refuse("strategy", error, USAGE)
+    return DONE
 
 
 def trade(client: OrderClient, *, pause_s: float = PAUSE_S) -> None:

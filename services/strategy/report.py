@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from orderfuse.handle import End
-from orderfuse.messages import Cancelled, Expired, Filled, Invalid, NotPlaced, Rejected
+from orderfuse.bus.events import Cancelled, Expired, Filled, Invalid, NotPlaced, Rejected
+from orderfuse.client.handle import End
 
 
 def tell_end(log: Any, what: str, end: End) -> None:

@@ -18,38 +18,81 @@ All of them find the breaker by `load_settings`: in `$ORDERFUSE_HOME`, else `~/.
 needs pyzmq, msgpack and msgspec, and configures no logging.
 """
 
-from orderfuse import events
-from orderfuse.circuit import (
-    CircuitBreakerConfig,
-    CircuitBreakerOpenException,
-    CircuitState,
-    Clock,
-    SystemClock,
-    TradingCircuitBreaker,
-    Transition,
-    Verdict,
-)
-from orderfuse.client import OrderClient
-from orderfuse.control import ControlClient
-from orderfuse.errors import (
-    BreakerUnavailable,
-    CancelRefused,
-    ControlRefused,
-    OrderBlocked,
-    OrderError,
-    OrderExpired,
-    OrderInvalid,
-    OrderUnacknowledged,
-    ReplaceRefused,
-    ReportsMissing,
-    SettingsError,
-    UsedAfterFork,
-)
-from orderfuse.handle import OrderHandle
-from orderfuse.messages import Attached
-from orderfuse.settings import Settings, load_settings
-from orderfuse.version import __version__
-from orderfuse.watch import Watcher
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orderfuse import events
+    from orderfuse.bus.orders import Attached
+    from orderfuse.circuit import (
+        CircuitBreakerConfig,
+        CircuitBreakerOpenException,
+        CircuitState,
+        Clock,
+        SystemClock,
+        TradingCircuitBreaker,
+        Transition,
+        Verdict,
+    )
+    from orderfuse.client.control import ControlClient
+    from orderfuse.client.handle import OrderHandle
+    from orderfuse.client.sync import OrderClient
+    from orderfuse.client.watch import Watcher
+    from orderfuse.errors import (
+        BreakerUnavailable,
+        CancelRefused,
+        ControlRefused,
+        OrderBlocked,
+        OrderError,
+        OrderExpired,
+        OrderInvalid,
+        OrderUnacknowledged,
+        ReplaceRefused,
+        ReportsMissing,
+        SettingsError,
+        UsedAfterFork,
+    )
+    from orderfuse.settings import Settings, load_settings
+    from orderfuse.version import __version__
+
+# Where each name comes from. Loaded when it is used first (PEP 562): who needs the circuit alone loads no zmq.
+_HOME = {
+    "orderfuse.bus.orders": ("Attached",),
+    "orderfuse.circuit": (
+        "CircuitBreakerConfig",
+        "CircuitBreakerOpenException",
+        "CircuitState",
+        "Clock",
+        "SystemClock",
+        "TradingCircuitBreaker",
+        "Transition",
+        "Verdict",
+    ),
+    "orderfuse.client.control": ("ControlClient",),
+    "orderfuse.client.handle": ("OrderHandle",),
+    "orderfuse.client.sync": ("OrderClient",),
+    "orderfuse.client.watch": ("Watcher",),
+    "orderfuse.errors": (
+        "BreakerUnavailable",
+        "CancelRefused",
+        "ControlRefused",
+        "OrderBlocked",
+        "OrderError",
+        "OrderExpired",
+        "OrderInvalid",
+        "OrderUnacknowledged",
+        "ReplaceRefused",
+        "ReportsMissing",
+        "SettingsError",
+        "UsedAfterFork",
+    ),
+    "orderfuse.settings": (
+        "Settings",
+        "load_settings",
+    ),
+    "orderfuse.version": ("__version__",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Attached",
@@ -82,6 +125,18 @@ __all__ = [
     "events",
     "load_settings",
 ]
+
+
+# Not for type checkers, which would take it to mean that every name is there.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        if name == "events":
+            return import_module("orderfuse.events")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""A dict that cannot grow without end, for whoever keeps something of each name that is heard. Pure."""
+"""A dict of bounded size, for keeping something about each name that is heard. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_NAMES = 10_000
 
 
 class Bounded(OrderedDict[K, V]):
-    """At most `most` entries, the one that was set last at the end: of more, the one goes that was quiet longest."""
+    """At most `most` entries. Setting a key moves it to the end; if there are too many, the one at the front goes."""
 
     def __init__(self, most: int = MOST_NAMES) -> None:
         super().__init__()

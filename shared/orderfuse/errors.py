@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from orderfuse.plain import plain
+from orderfuse.text import plain
 
 if TYPE_CHECKING:
-    from orderfuse.messages import Blocked, Expired, Invalid
+    from orderfuse.bus.events import Blocked, Expired, Invalid
 
 
 class OrderError(Exception):
@@ -46,7 +46,7 @@ class OrderBlocked(OrderError):
 
 
 class OrderInvalid(OrderError):
-    """No valid message or no valid IB order; nothing went to IB. The text names field, value and the allowed.
+    """The message or the IB order is not valid; nothing went to IB. The text names the field, its value and the range.
 
     Attributes:
         order_id: the order.
@@ -62,7 +62,7 @@ class OrderInvalid(OrderError):
 
 
 class OrderExpired(OrderError):
-    """Too old at its turn; not sent.
+    """The order was too old at its turn and was not sent.
 
     Attributes:
         order_id: the order.

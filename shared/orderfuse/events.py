@@ -13,8 +13,7 @@
 `Heard`, `Silent`, `Gap` and `Unreadable`. docs/PROTOCOL.md tells when each of them comes.
 """
 
-from orderfuse.handle import Decision, End
-from orderfuse.messages import (
+from orderfuse.bus.events import (
     Accepted,
     AnyOrderEvent,
     Blocked,
@@ -37,7 +36,8 @@ from orderfuse.messages import (
     State,
     Unknown,
 )
-from orderfuse.watch import Gap, Heard, Silent, Unreadable
+from orderfuse.bus.notices import Gap, Heard, Silent, Unreadable
+from orderfuse.client.handle import Decision, End
 
 __all__ = [
     "Accepted",

@@ -1,9 +1,8 @@
-"""The home folder: whose it must be, and one process of a kind for each, kept by a lock file."""
+"""The home folder: who must own it, and the lock file that keeps each kind of process to one in it."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import fcntl
 import os
 import pwd
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from orderfuse.errors import SettingsError
-from orderfuse.plain import plain
+from orderfuse.text import nearest, plain
 
 HOME_VARIABLE = "ORDERFUSE_HOME"
 # The longest path of a unix socket: sizeof(sun_path) less its NUL (unix(7); 104 bytes on macOS).
@@ -42,7 +41,7 @@ def home_folder(chosen: Path) -> Path:
 
 
 def sync(path: Path) -> None:
-    """Have what a file or folder holds written to the disk: of a folder, which names are in it.
+    """Write a file or folder through to the disk; of a folder that means the names in it.
 
     Raises:
         OSError: it is not there, or the disk does not take it.
@@ -61,6 +60,7 @@ def existing_folder(chosen: Path) -> Path:
         SettingsError: it is not there, or is no folder; the text names a folder of nearly the same name.
     """
     named = plain(str(chosen), _MAX_SHOWN)
+    folder = chosen
     try:
         folder = chosen.expanduser().absolute()
         if stat.S_ISDIR(folder.stat().st_mode):
@@ -80,8 +80,8 @@ def _nearest_sibling(folder: Path) -> str:
         siblings = [each.name for each in islice(folder.parent.iterdir(), 1000) if each.is_dir()]
     except OSError:
         siblings = []
-    near = difflib.get_close_matches(folder.name, siblings, n=1)
-    return f"; did you mean {folder.parent / near[0]}?" if near else ": a breaker makes it when it starts with it."
+    near = nearest(folder.name, siblings)
+    return f"; did you mean {folder.parent / near}?" if near else ": a breaker makes it when it starts with it."
 
 
 def check_socket_path(path: str, setting: str) -> None:
@@ -111,7 +111,8 @@ def why(error: Exception) -> str:
             return "it is a folder, not a file"
         case OSError(strerror=str(words)):
             return words
-    return str(error).removesuffix(".")
+        case _:
+            return str(error).removesuffix(".")
 
 
 def _guard(folder: Path) -> None:

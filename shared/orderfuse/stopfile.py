@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orderfuse.home import sync, user_name, why
-from orderfuse.plain import plain
+from orderfuse.text import plain
 
 FILE = "STOP"
 MAX_REASON = 200
@@ -161,7 +161,7 @@ def _made(found: os.stat_result) -> Made:
 
 
 def _write(file: int, reason: str) -> Made:
-    """The reason as all that the file holds, as far as there is room for it."""
+    """Make the reason all that the file holds, as far as there is room on the disk."""
     line = f"{plain(reason, MAX_REASON)}\n".encode()
     with contextlib.suppress(OSError):
         os.ftruncate(file, os.pwrite(file, line, 0))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from tests.campaigns import say
+from tests.campaigns.alone import say
 from tests.clients.environments import InstallError, prepare
 from tests.clients.runs import Run, Step, play
 

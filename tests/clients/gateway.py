@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from services.paper.wire import SERVER_VERSION_MAX
+from services.paper.wire.framing import SERVER_VERSION_MAX
 from tests.clients.environments import ROOT
 
 START_SECS = 20.0

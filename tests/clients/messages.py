@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.paper.layouts import REPLIES
-from services.paper.wire import SERVER_VERSION_MAX, SERVER_VERSION_MIN, SERVER_VERSION_SKIPPED
+from services.paper.wire.framing import SERVER_VERSION_MAX, SERVER_VERSION_MIN, SERVER_VERSION_SKIPPED
+from services.paper.wire.layouts import REPLIES
 
 VERSIONS = [
     version for version in range(SERVER_VERSION_MIN, SERVER_VERSION_MAX + 1) if version != SERVER_VERSION_SKIPPED

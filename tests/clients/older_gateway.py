@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from services.paper import wire
 from services.paper.__main__ import main
+from services.paper.wire import framing as wire
 
 if __name__ == "__main__":
     wire.SERVER_VERSION_MAX = int(sys.argv[1])

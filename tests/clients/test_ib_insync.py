@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from services.paper.wire import SERVER_VERSION_MAX
+from services.paper.wire.framing import SERVER_VERSION_MAX
 from tests.clients.runs import play
 
 

@@ -1,0 +1,361 @@
+"""Everything that can keep an order, or the change of one, from going on: in the order in which it is asked. Pure.
+
+What arrives passes `SUBMIT` or `REPLACE`, and waits in the queue of its strategy. At its turn it passes `AT_ITS_TURN`,
+which are the same for both, and is handed over. A new reason to refuse is one function here and one name in a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeVar
+
+from orderfuse.bus.events import RequestRefusedCode
+from orderfuse.bus.fields import RESERVED_STRATEGIES
+from orderfuse.bus.orders import Replace, Submit
+from orderfuse.ibfields.checks import TERMS, InvalidFields, check_order
+from orderfuse.text import shown
+from services.breaker.core import Core
+from services.breaker.dead_man import SILENT_REASON, DeadMan
+from services.breaker.last_failures import Failed
+from services.breaker.orders import Change, OrderRecord, new_change
+from services.breaker.paces import Paces
+from services.breaker.queues import Waiting, WaitingReplace
+from services.breaker.refusals import Marks, Refusals
+from services.breaker.remembered import RememberedCancels
+from services.breaker.scopes import SYSTEM, Refusal, strategy_scope
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What was asked cannot be carried out as it is, whatever the circuits say."""
+
+    code: RequestRefusedCode
+    reason: str
+
+
+class Wait(Enum):
+    """Neither yes nor no."""
+
+    FOR_ROOM = "the window is full, or no executor is there to take it"
+
+
+@dataclass(slots=True)
+class Gates:
+    """What the gates look at, beside the message itself. `allow`: fields of orders that a setting lets through."""
+
+    core: Core
+    refusals: Refusals
+    marks: Marks
+    dead_man: DeadMan
+    allow: frozenset[str]
+    remembered: RememberedCancels = field(default_factory=RememberedCancels)
+    paces: Paces = field(init=False)
+    # The replaces in the queues, by order; an order has one at most.
+    changes_waiting: dict[str, WaitingReplace] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.paces = Paces(self.core.settings.max_orders_per_second)
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """A message that wants an order of its strategy to go on."""
+
+    message: Submit | Replace
+    sender: str
+
+    @property
+    def strategy_id(self) -> str:
+        """Whose it is."""
+        return self.message.strategy_id
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrder(Arriving):
+    """A submit that is an order, and new."""
+
+    message: Submit
+
+
+@dataclass(frozen=True, slots=True)
+class NewTerms(Arriving):
+    """A replace. `record`: the order that it would change, if there is one."""
+
+    message: Replace
+    record: OrderRecord | None
+
+    @property
+    def order(self) -> OrderRecord:
+        """The order that it would change."""
+        assert self.record is not None, "whether there is one is the first gate"
+        return self.record
+
+
+# -- at arrival --------------------------------------------------------------------------------------------
+
+
+def clock_is_right(gates: Gates, asked: Arriving) -> Fault | None:
+    """Of a stamp too far ahead nobody could say how old it is."""
+    allowed_ms = gates.core.settings.max_clock_skew_ms
+    ahead_ms = gates.core.ahead_ns(asked.message.sent_ns) / 1e6
+    if ahead_ms <= allowed_ms:
+        return None
+    reason = (
+        f"sent_ns is {ahead_ms:.15g} ms ahead of the breaker's clock, allowed are {allowed_ms} ms "
+        "(breaker.max_clock_skew_ms): the sender's clock and the breaker's differ, set them right"
+    )
+    return Fault("invalid", reason)
+
+
+def was_not_refused_before_a_restart(gates: Gates, asked: Arriving) -> Refusal | None:
+    """A no that an earlier process gave and did not keep on disk must stand."""
+    nameless = not gates.core.scopes.has_passed(asked.strategy_id)
+    if not gates.marks.may_have_been_refused(asked.strategy_id, asked.message.sent_ns, nameless=nameless):
+        return None
+    reason = "a breaker that is gone may have refused it: send it under a new id"
+    return Refusal("rate_limit", reason, strategy_scope(asked.strategy_id))
+
+
+def a_no_could_be_remembered(gates: Gates, asked: Arriving) -> Refusal | None:
+    """Who has been refused so often that a further no would be forgotten sends nothing more."""
+    payer = gates.core.scopes.payer(asked.strategy_id, asked.sender)
+    if gates.refusals.has_room(payer, asked.strategy_id, gates.core.now):
+        return None
+    reason = "too many orders were refused lately; wait a while"
+    return Refusal("queue_full", reason, strategy_scope(asked.strategy_id))
+
+
+def strategy_has_a_place(gates: Gates, asked: Arriving) -> Refusal | None:
+    """There are so many circuits and no more."""
+    if gates.core.scopes.open_for(asked.strategy_id, asked.sender) is not None:
+        return None
+    most = gates.core.settings.max_strategies
+    return Refusal("too_many_strategies", f"there are {most} strategies already (breaker.max_strategies)", SYSTEM)
+
+
+def no_cancel_came_before_it(gates: Gates, asked: Arriving) -> Refusal | None:
+    """A cancel may be faster than its order."""
+    key = (asked.strategy_id, asked.message.order_id)
+    if not gates.remembered.take(key):
+        return None
+    gates.core.batch.remembered_cancels[key] = None
+    return Refusal("cancelled", "its cancel came before it", strategy_scope(asked.strategy_id))
+
+
+def strategy_lives(gates: Gates, asked: Arriving) -> Refusal | None:
+    """The dead man's switch: who has fallen silent trades again with a heartbeat, not with an order."""
+    if not gates.dead_man.is_silent(asked.strategy_id):
+        return None
+    return Refusal("cancelled", SILENT_REASON, strategy_scope(asked.strategy_id))
+
+
+def pace_is_kept(gates: Gates, asked: Arriving) -> Refusal | None:
+    """So many in a second. The first excess of each second is a failure."""
+    core, strategy_id, limit = gates.core, asked.strategy_id, gates.paces.limit
+    if gates.paces.keeps(strategy_id, core.now, core.scopes.strategies):
+        return None
+    if gates.paces.is_new_excess(strategy_id, core.now):
+        text = f"more than {limit} orders in a second (breaker.max_orders_per_second)"
+        core.outcomes.strategy_failure(strategy_id, Failed(text, "rate_limit"))
+    return Refusal("rate_limit", f"more than {limit} orders in a second", strategy_scope(strategy_id))
+
+
+def queue_has_room(gates: Gates, asked: Arriving) -> Refusal | None:
+    """So much of a strategy may wait."""
+    if not gates.core.queues.is_full(asked.strategy_id):
+        return None
+    reason = f"{gates.core.settings.queue_limit} orders of this strategy wait already (breaker.queue_limit)"
+    return Refusal("queue_full", reason, strategy_scope(asked.strategy_id))
+
+
+def order_is_known(_: Gates, asked: NewTerms) -> Fault | None:
+    """There is an order to change."""
+    return None if asked.record else Fault("unknown_order", f"there is no order {asked.message.order_id}")
+
+
+def order_is_its_own(_: Gates, asked: NewTerms) -> Fault | None:
+    """No strategy changes another's order."""
+    owner = asked.order.strategy_id
+    return None if owner == asked.strategy_id else Fault("not_yours", f"the order belongs to strategy {owner}")
+
+
+def order_works(_: Gates, asked: NewTerms) -> Fault | None:
+    """IB has confirmed the order, and it lives."""
+    match asked.order.state:
+        case "working":
+            return None
+        case "done":
+            return Fault("done", "the order has its end already")
+        case "queued":
+            return Fault("queued", "the order has not been sent on: cancel it and submit anew")
+        case "out" | "unknown":
+            return Fault("not_confirmed", "IB has not confirmed the order that it would change")
+
+
+def order_is_somebodys(_: Gates, asked: NewTerms) -> Fault | None:
+    """Of an order that was found at IB nobody can say what a change would do."""
+    if asked.strategy_id not in RESERVED_STRATEGIES:
+        return None
+    return Fault("not_yours", "nobody knows whose order it is: it can only be cancelled")
+
+
+def no_cancel_is_under_way(_: Gates, asked: NewTerms) -> Fault | None:
+    """What is to go is not changed."""
+    return Fault("cancelling", "the order is being cancelled") if asked.order.cancel_wanted else None
+
+
+def no_other_change_is_under_way(gates: Gates, asked: NewTerms) -> Fault | None:
+    """One at a time: of two nobody could say which one holds."""
+    if asked.order.change is not None or asked.message.order_id in gates.changes_waiting:
+        return Fault("busy", "another replace of this order is under way")
+    return None
+
+
+def revision_grows(_: Gates, asked: NewTerms) -> Fault | None:
+    """What comes late must not undo what came after it."""
+    last = asked.order.revision
+    if asked.message.revision > last:
+        return None
+    return Fault("revision", f"revision is {asked.message.revision}, the last one was {last}")
+
+
+def new_terms_can_be_sent(gates: Gates, asked: NewTerms) -> Fault | None:
+    """The whole new order is one that IB takes, and is told from the old one."""
+    old = asked.order.order
+    try:
+        new = check_order(asked.message.order, allow=gates.allow)
+    except InvalidFields as error:
+        return Fault("invalid", str(error))
+    for name in ("action", "orderType"):
+        # IB refuses both (329), or takes them for another order.
+        if new.get(name) != old.get(name):
+            return Fault("invalid", f"order.{name} is {shown(new.get(name))}, it stays {old.get(name)!r}")
+    if all(new.get(name) == old.get(name) for name in TERMS):
+        # IB's list would look the same before and after: nobody could say truly whether it was done.
+        return Fault("invalid", f"none of {', '.join(TERMS)} changes, so the change could not be told from none")
+    return None
+
+
+SUBMIT: tuple[Callable[[Gates, NewOrder], Refusal | Fault | None], ...] = (
+    clock_is_right,
+    was_not_refused_before_a_restart,
+    a_no_could_be_remembered,
+    strategy_has_a_place,
+    no_cancel_came_before_it,
+    strategy_lives,
+    pace_is_kept,
+    queue_has_room,
+)
+REPLACE: tuple[Callable[[Gates, NewTerms], Refusal | Fault | None], ...] = (
+    order_is_known,
+    order_is_its_own,
+    order_works,
+    order_is_somebodys,
+    strategy_lives,
+    no_cancel_is_under_way,
+    no_other_change_is_under_way,
+    revision_grows,
+    clock_is_right,
+    new_terms_can_be_sent,
+    queue_has_room,
+    pace_is_kept,
+)
+
+
+# -- at its turn -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What has its turn.
+
+    Attributes:
+        item: what waits.
+        record: the order itself, or the one that a replace would change, if that is still there.
+        change: what a replace would do to it.
+        takes_risk: an order, or a change that does more than lower a quantity.
+    """
+
+    item: Waiting
+    record: OrderRecord | None
+    change: Change | None = None
+    takes_risk: bool = True
+
+
+def turn_of(core: Core, item: Waiting) -> Turn:
+    """The next of a queue, as the gates look at it."""
+    if isinstance(item, OrderRecord):
+        return Turn(item, item)
+    record = core.orders.get(item.order_id)
+    if record is None:
+        return Turn(item, None)
+    takes_risk = not only_lowers(record.order, item.order)
+    replace = item.replace
+    change = new_change(record, replace.request_id, replace.revision, item.order, counts=takes_risk)
+    return Turn(item, record, change, takes_risk)
+
+
+def only_lowers(old: dict[str, Any], new: dict[str, Any]) -> bool:
+    """Whether the new order is the old one with a lower quantity and nothing else changed."""
+    rest_is_same = {**old, "totalQuantity": 0} == {**new, "totalQuantity": 0}
+    return rest_is_same and float(new["totalQuantity"]) < float(old["totalQuantity"])
+
+
+def there_is_something_to_change(_: Core, turn: Turn) -> Fault | None:
+    """The order that a replace would change works on."""
+    if isinstance(turn.item, OrderRecord):
+        return None
+    record = turn.record
+    if record is not None and record.state == "working" and not record.cancel_wanted:
+        return None
+    return Fault("done", "the order has ended, or is being cancelled")
+
+
+def is_young_enough(core: Core, turn: Turn) -> Fault | None:
+    """Its time to live is not over; at exactly its end it is not."""
+    return too_old(turn.item) if core.now > turn.item.expires_ns() else None
+
+
+def too_old(item: Waiting) -> Fault:
+    """What is said to something that waited too long."""
+    return Fault("expired", f"too old at its turn (ttl_ms {item.ttl_ms})")
+
+
+def window_has_a_place(core: Core, turn: Turn) -> Wait | None:
+    """What would pass waits for a place in the window, and for an executor whose lease runs.
+
+    What would not is answered without waiting, which could only make its answer late.
+    """
+    if core.has_room():
+        return None
+    waits = not turn.takes_risk or core.outcomes.would_admit(turn.item.strategy_id)
+    return Wait.FOR_ROOM if waits else None
+
+
+def circuits_admit(core: Core, turn: Turn) -> Refusal | None:
+    """The circuit of the strategy, and then the system's. What only takes risk away needs no leave of them."""
+    admitted = turn.change if turn.change is not None else turn.record
+    return core.outcomes.admit(admitted) if turn.takes_risk and admitted is not None else None
+
+
+AT_ITS_TURN: tuple[Callable[[Core, Turn], Refusal | Fault | Wait | None], ...] = (
+    there_is_something_to_change,
+    is_young_enough,
+    window_has_a_place,
+    circuits_admit,
+)
+
+_By = TypeVar("_By")
+_Asked = TypeVar("_Asked")
+_No = TypeVar("_No")
+
+
+def first_no(gates: Sequence[Callable[[_By, _Asked], _No]], by: _By, asked: _Asked) -> _No | None:
+    """What the first gate says that does not let it through; None: all do."""
+    for gate in gates:
+        no = gate(by, asked)
+        if no is not None:
+            return no
+    return None

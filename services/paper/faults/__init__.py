@@ -1,0 +1,1 @@
+"""What a gateway or IB may do wrong, on command: each fault as data, and what it does."""

@@ -1,0 +1,1 @@
+"""The gateway's own side: connections, requests and answers, the control socket."""

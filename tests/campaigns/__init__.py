@@ -1,0 +1,1 @@
+"""What looks for trouble at random: kills, garbage, stops."""

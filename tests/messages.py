@@ -1,0 +1,8 @@
+"""All messages, wherever they stand."""
+
+from orderfuse.bus import control, events, fields, orders
+from services.wire import dispatch, feedback, standing
+
+ROOMS = (fields, orders, events, control, dispatch, feedback, standing)
+KINDS = list({kind for room in ROOMS for kind in vars(room).values() if isinstance(kind, type)})
+KINDS.sort(key=lambda kind: kind.__qualname__)

@@ -1,3 +1,0 @@
-from tests.orderfuse.conftest import home, settings
-
-__all__ = ["home", "settings"]

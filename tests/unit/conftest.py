@@ -1,0 +1,3 @@
+from tests.offline import offline
+
+__all__ = ["offline"]
