@@ -99,7 +99,7 @@ class Batch:
         frames: what leaves for IB.
         messages: what leaves for the breaker.
         resend_after: send all journaled feedback behind this number again.
-        resend_of: send the feedback about these orders again.
+        resend: journaled feedback that is to be sent again, with its numbers.
         rename: give the journal another id: it is an old copy.
         notes: lines for the log.
         more: another tick would bring more at once.
@@ -110,7 +110,7 @@ class Batch:
     frames: list[Frame] = field(default_factory=list)
     messages: list[FromExecutor] = field(default_factory=list)
     resend_after: int | None = None
-    resend_of: list[str] = field(default_factory=list)
+    resend: list[tuple[int, bytes]] = field(default_factory=list)
     rename: bool = False
     notes: list[Note] = field(default_factory=list)
     more: bool = False
@@ -124,7 +124,7 @@ class Batch:
         if later.resend_after is not None:
             before = self.resend_after
             self.resend_after = later.resend_after if before is None else min(before, later.resend_after)
-        self.resend_of += later.resend_of
+        self.resend += later.resend
         self.rename = self.rename or later.rename
         self.notes += later.notes
         self.more = later.more

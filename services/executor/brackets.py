@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from msgspec import structs
 
@@ -19,13 +19,11 @@ class Brackets:
     Args:
         orders: all orders in memory.
         kin: which of them go together.
-        find: an order that may have left the memory.
     """
 
-    def __init__(self, orders: Mapping[str, OrderAtIb], kin: Kin, find: Callable[[str], OrderAtIb | None]) -> None:
+    def __init__(self, orders: Mapping[str, OrderAtIb], kin: Kin) -> None:
         self._orders = orders
         self._kin = kin
-        self._find = find
 
     def is_provable(self, order: OrderAtIb) -> bool:
         """Whether IB's lists can show that it does not have this order.
@@ -98,7 +96,7 @@ class Brackets:
         return record.parent
 
     def _parent(self, order: OrderAtIb) -> OrderAtIb | None:
-        return self._find(order.record.parent) if order.record.parent else None
+        return self._orders.get(order.record.parent) if order.record.parent else None
 
     def _living_legs(self, parent_id: str) -> list[OrderAtIb]:
         legs = (self._orders[order_id] for order_id in self._kin.legs(parent_id))

@@ -16,6 +16,7 @@ from services.executor.link_effects import (
     AnswerWelcome,
     CancelAll,
     CancelAtIB,
+    CancelWaiting,
     Effect,
     EndCancelAll,
     KeepFence,
@@ -221,7 +222,7 @@ class BreakerLink:
         newest = max(self.fences.values(), default=NO_FENCE)
         if message.fence > newest:
             # Its own message was lost, and nobody says whose fence it was: a welcome raises all.
-            return self._greet_anew("a fence of the breaker was lost on the way")
+            return self.greet_anew("a fence of the breaker was lost on the way")
         if message.fence == newest:
             self.lease_until = max(self.lease_until, asked_at + message.lease_ms / 1000)
             self.last_lease_end, self.breaker_ended = self.lease_until, False
@@ -253,7 +254,8 @@ class BreakerLink:
         for waiting in [waiting for waiting in self.inbox if waiting.message.order_id == order_id]:
             self.inbox.remove(waiting)
             if isinstance(waiting.message, Place):
-                return [_refuse(waiting.message, "cancelled", "cancelled before it was written")]
+                refusal = _refuse(waiting.message, "cancelled", "cancelled before it was written")
+                return [CancelWaiting(refusal.fact, request_id)]
             refused.append(RefuseReplace(waiting.message, "the order is cancelled"))
         return [*refused, CancelAtIB(order_id, request_id)]
 
@@ -263,7 +265,8 @@ class BreakerLink:
             return [AcceptByHand(message)]
         return [Note("what a person would accept is dropped: no lease runs, and they were told that it is not done")]
 
-    def _greet_anew(self, why: str) -> list[Effect]:
+    def greet_anew(self, why: str) -> list[Effect]:
+        """Say hello again: something of what was said is missing."""
         self.joined = False
         self.lease_until = 0.0
         return [Note(f"{why}; the breaker is greeted anew"), *self._refuse_inbox("fenced", why)]

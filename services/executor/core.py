@@ -25,11 +25,14 @@ TRIP_AGAIN_SECS = 60.0
 
 
 class JournalUnread(Exception):
-    """The disk does not tell what the journal has."""
+    """The disk does not tell what the journal has.
+
+    Raised only before what is under way has changed anything: it can be left undone.
+    """
 
 
 class History(OrderHistory, Protocol):
-    """What the journal can be asked."""
+    """What the journal can be asked; each question may raise `JournalUnread`."""
 
     @property
     def taken(self) -> int:
@@ -45,11 +48,7 @@ class History(OrderHistory, Protocol):
         """Journaled feedback about one order, in order."""
 
     def feedback_range(self) -> tuple[int, int]:
-        """The first number of feedback that is still there, and the last one given.
-
-        Raises:
-            JournalUnread: the disk does not tell.
-        """
+        """The first number of feedback that is still there, and the last one given."""
 
 
 @dataclass(slots=True)
@@ -90,6 +89,8 @@ class Core:
     # What the journal has not taken, and why; without a journal no order leaves.
     unsaved: Keep = field(default_factory=Keep)
     journal_error: str = ""
+    # What it did not tell when it was asked.
+    unread: str = ""
     _tripped_at: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -134,6 +135,5 @@ class Core:
 
     def without_journal(self, status: GatewayStatus) -> GatewayStatus:
         """The gateway's status; without a journal the gateway is of no use."""
-        if not self.journal_error:
-            return status
-        return structs.replace(status, usable=False, detail=self.journal_error, planned=False)
+        trouble = self.journal_error or self.unread
+        return structs.replace(status, usable=False, detail=trouble, planned=False) if trouble else status

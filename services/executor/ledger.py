@@ -7,6 +7,7 @@ transaction and only then tells anybody.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 
 from orderfuse.bus.events import NotPlaced
 from services.executor import changes, overdue
@@ -30,6 +31,8 @@ ANSWER_SECS = 5.0
 KEEP_ENDED_SECS = 600.0
 # A full collection looks at them all: 30,000 took 79 ms, and the journal has those that do not stay.
 MAX_ENDED = 10_000
+# At each look, twenty times a second: more than IB takes orders in that time.
+MAX_FORGOTTEN_AT_ONCE = 100
 # An order may be sent to an OCA group behind the fill that ends it; a name that is used again later is another group.
 GROUP_ENDS_SECS = 10.0
 # Before this process began; whatever it finds out comes later.
@@ -76,7 +79,7 @@ class Ledger:
     def restore(self, records: list[OrderRecord]) -> None:
         """Take the orders that have not ended from the journal, at the start."""
         for record in records:
-            self.memory.add(record)
+            self.memory.restore(record)
             if not (record.accepted or record.ended):
                 self._marks.doubts[record.order_id] = Doubt(_LONG_AGO)
             if not record.answered:
@@ -163,12 +166,21 @@ class Ledger:
         for order_id, written_at in marks.unanswered.items():
             if now - written_at >= ANSWER_SECS:
                 marks.doubts.setdefault(order_id, Doubt(written_at + ANSWER_SECS))
-        while forget and marks.ended:
-            order_id, ended_at = next(iter(marks.ended.items()))
+        if forget:
+            self._forget_old(now)
+        return effects
+
+    def _forget_old(self, now: float) -> None:
+        marks = self._marks
+        for order_id, ended_at in list(islice(marks.ended.items(), MAX_FORGOTTEN_AT_ONCE)):
             if now - ended_at < KEEP_ENDED_SECS and len(marks.ended) <= MAX_ENDED:
                 break
-            self.memory.forget(order_id)
-        return effects
+            if self.memory.kin.legs(order_id):
+                # What becomes of a leg depends on its parent: it stays, and is looked at again later.
+                del marks.ended[order_id]
+                marks.ended[order_id] = now
+            else:
+                self.memory.forget(order_id)
 
     # -- orders that others know of -----------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Journal this fact and send it as feedback: the order will not be placed."""
+    """Journal this fact and send it as feedback: the order will not be placed, unless it was handed over before."""
 
     fact: NotPlaced
 
@@ -87,6 +87,14 @@ class CancelAtIB:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelWaiting:
+    """Cancel this order, which has left the inbox for it; it may be one that was handed over again, and IB has it."""
+
+    refusal: NotPlaced
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class CancelAll:
     """Cancel everything at IB, until nothing of it is listed or the time is up."""
 
@@ -129,5 +137,6 @@ class Note:
 
 
 # What becomes of orders, and what else there is to do.
-AboutOrders = Tell | RefuseReplace | LookUp | CancelAtIB | CancelAll | EndCancelAll | ResolveByHand | AcceptByHand
+Cancels = CancelAtIB | CancelWaiting | CancelAll | EndCancelAll
+AboutOrders = Tell | RefuseReplace | LookUp | Cancels | ResolveByHand | AcceptByHand
 Effect = AboutOrders | Send | Resend | AnswerWelcome | AnswerFence | KeepFence | NoteTaken | RenameJournal | Note

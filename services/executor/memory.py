@@ -5,6 +5,8 @@ What has left the memory is asked back from the journal (`History`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from services.executor.brackets import Brackets
 from services.executor.kin import Kin
 from services.executor.marks import Marks
@@ -26,7 +28,7 @@ class Memory:
         self.orders: dict[str, OrderAtIb] = {}
         self.marks = Marks()
         self.kin = Kin(self.orders)
-        self.brackets = Brackets(self.orders, self.kin, self.find)
+        self.brackets = Brackets(self.orders, self.kin)
         self._history = history
         self._by_perm: dict[int, str] = {}
         self._by_ib_id: dict[int, str] = {}
@@ -73,12 +75,22 @@ class Memory:
         record = self._history.find_order(order_id=order_id, perm_id=perm_id, ib_order_id=ib_order_id)
         if record is None:
             return None
-        return self.orders.get(record.order_id) or self.add(record)
+        if record.parent:
+            # What becomes of a leg depends on it, and in the middle of a step no disk is asked.
+            self.find(record.parent)
+        return self.orders.get(record.order_id) or self.add(record, self._history.find_executions(record.order_id))
 
     # -- keeping ------------------------------------------------------------------------------------------
 
-    def add(self, record: OrderRecord) -> OrderAtIb:
-        """Take an order into memory, with its executions from the journal."""
+    def restore(self, record: OrderRecord) -> None:
+        """Take an order that has not ended from the journal, at the start; its parent may have ended."""
+        if record.parent:
+            self.find(record.parent)
+        if record.order_id not in self.orders:
+            self.add(record, self._history.find_executions(record.order_id))
+
+    def add(self, record: OrderRecord, executions: Sequence[Execution] = ()) -> OrderAtIb:
+        """Take an order into memory, with the executions that the journal has of it."""
         assert record.order_id not in self.orders, f"{record.order_id} is in memory already"
         order = OrderAtIb(record)
         self.orders[record.order_id] = order
@@ -87,7 +99,7 @@ class Memory:
         for perm_id in (record.perm_id, *(twin.perm_id for twin in record.twins)):
             if perm_id:
                 self._by_perm[perm_id] = record.order_id
-        for execution in self._history.find_executions(record.order_id):
+        for execution in executions:
             order.restore(execution)
             self.note_execution(execution)
         # Anew after a restart, if that found it so.

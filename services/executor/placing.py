@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec import structs
 
@@ -12,7 +12,7 @@ from orderfuse.bus.orders import Attached
 from orderfuse.ibfields.checks import TERMS, InvalidFields
 from services.executor.breaker_link import BreakerLink
 from services.executor.core import Core
-from services.executor.final_check import AlreadyPlaced, Refuse, Surroundings, Wait, final_check
+from services.executor.final_check import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, final_check
 from services.executor.inputs import Unsent
 from services.executor.records import Change, OrderRecord
 from services.gateway.checks import CheckedOrder, check
@@ -56,29 +56,37 @@ class Placing:
         while inbox:
             message, received_at = inbox[0].message, inbox[0].received_at
             if isinstance(message, ReplaceOrder) and self._knows_change(message):
+                self._resend(message.order_id)
                 inbox.popleft()
-                self._core.batch.resend_of.append(message.order_id)
                 continue
             around = self._surroundings(message, link, gateway, stopped=stopped, buffer_empty=buffer_empty)
             finding = final_check(message, received_at, around)
             if isinstance(finding, Wait):
                 return False
+            self._carry_out(finding, message, link.lease_until)
+            # Not before: what the journal does not tell of it leaves it where it waits.
             inbox.popleft()
-            match finding:
-                case Refuse(fact) if isinstance(message, ReplaceOrder):
-                    reason = fact.reason if isinstance(fact, NotPlaced) else f"it was {fact.age_ms} ms old at its turn"
-                    self.refuse_replace(message, reason)
-                case Refuse(fact):
-                    self._core.tell(fact, "neutral")
-                case AlreadyPlaced():
-                    self._tell_again(message.order_id)
-                case _ if isinstance(message, ReplaceOrder):
-                    self.replace(message, link.lease_until)
-                    return bool(inbox)
-                case _:
-                    self._place(message, link.lease_until)
-                    return bool(inbox)
+            if isinstance(finding, WriteNow):
+                return bool(inbox)
         return False
+
+    def _carry_out(
+        self, finding: WriteNow | Refuse | AlreadyPlaced, message: Place | ReplaceOrder, until: float
+    ) -> None:
+        match finding:
+            case Refuse(fact) if isinstance(message, ReplaceOrder):
+                reason = fact.reason if isinstance(fact, NotPlaced) else f"it was {fact.age_ms} ms old at its turn"
+                self.refuse_replace(message, reason)
+            case Refuse(fact):
+                self._core.tell(fact, "neutral")
+            case AlreadyPlaced():
+                self.tell_again(message.order_id)
+            case WriteNow() if isinstance(message, ReplaceOrder):
+                self.replace(message, until)
+            case WriteNow():
+                self._place(message, until)
+            case _:
+                assert_never(finding)
 
     def _surroundings(
         self,
@@ -106,16 +114,19 @@ class Placing:
     def _knows_change(self, message: ReplaceOrder) -> bool:
         return self._core.ledger.changes.knows(message.order_id, message.revision)
 
-    def _tell_again(self, order_id: str) -> None:
+    def tell_again(self, order_id: str) -> None:
         """An order that has been on its way to IB is never written again; what is known of it is told again."""
         text = f"{order_id}: handed over again, but it was on its way to IB before; not written"
         self._core.batch.notes.append(error(text))
         told = self._core.history.feedback_of(order_id)
         if told and told[-1][0] > self._core.history.taken:
-            self._core.batch.resend_of.append(order_id)
+            self._core.batch.resend += told
         else:
             # A breaker that has forgotten it takes it as news.
             self._core.keep.facts += [(fact, "neutral") for fact in self._core.ledger.told_again(order_id)]
+
+    def _resend(self, order_id: str) -> None:
+        self._core.batch.resend += self._core.history.feedback_of(order_id)
 
     # -- orders -------------------------------------------------------------------------------------------
 

@@ -83,23 +83,30 @@ class Reconciliation:
     def _hear(self, report: OrderReport, *, counts: bool = True) -> None:
         """Take a report. `counts`: an execution moves what the positions should be."""
         core = self._core
+        # Asked before anything changes: what a disk does not tell leaves this report for the next list.
+        counted = self._counted_before(report)
         effects = core.ledger.on_report(report, core.now.secs)
         for held, order_id in effects.held:
             if core.found_orders.hold(held, order_id) and not order_id and self._lists_complete:
                 # Nobody waits for its list.
                 core.life.look_up()
         if counts and isinstance(report, ExecutionReport) and report.sec_type not in NOT_COUNTED and effects.executions:
-            self._count(report, effects)
+            self._count(report, counted, effects)
         core.take(effects)
 
-    def _count(self, report: ExecutionReport, effects: Effects) -> None:
-        """Count a new execution of ours, or a correction, in what the positions should be."""
-        base, revision = split_exec_id(report.exec_id)
+    def _counted_before(self, report: OrderReport) -> float:
+        """The shares that were counted for an execution which this one corrects."""
+        base, revision = split_exec_id(report.exec_id) if isinstance(report, ExecutionReport) else ("", 0)
+        before = self._core.fill_of(base) if revision > 1 else None
+        return before.shares if before else 0.0
+
+    def _count(self, report: ExecutionReport, counted: float, effects: Effects) -> None:
+        """Count a new execution of ours, or a correction of what was `counted`, in what the positions should be."""
+        base, _ = split_exec_id(report.exec_id)
         shares = report.shares if report.side == "BOT" else -report.shares
         fill = LegFill(base, report.con_id, report.symbol, shares, report.traits)
-        before = self._core.fill_of(base) if revision > 1 else None
         effects.fills.append(fill)
-        self._others.on_fill(fill, before.shares if before else 0.0)
+        self._others.on_fill(fill, counted)
 
     # -- what the breaker knows ---------------------------------------------------------------------------
 

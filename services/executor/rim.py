@@ -92,8 +92,7 @@ class Rim:
             self._rename()
         if batch.keep or batch.retry or batch.frames:
             self.stage.step(Done(trouble, tuple(carried.unsent)), self._clock())
-        for order_id in batch.resend_of:
-            carried.feedback += self.journal.feedback_of(order_id)
+        carried.feedback += batch.resend
         return carried
 
     # -- the disk -----------------------------------------------------------------------------------------

@@ -10,8 +10,11 @@ comes back as `Done`, and what follows from it goes with the next batch.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import assert_never
 
+from orderfuse.bus.events import NotPlaced
 from orderfuse.settings import ExecutorSettings, IbSettings
 from services.executor import link_effects
 from services.executor.batch import Batch, Keep
@@ -58,6 +61,8 @@ from services.wire.standing import GatewayStatus
 
 # A full disk is asked again this often whether it has room.
 JOURNAL_RETRY_SECS = 1.0
+# What the journal did not tell is made up for by a new connection to IB, which must not come again and again.
+LOOK_AGAIN_SECS = 10.0
 # Often enough for a rejection's text that never comes, and for orders that wait for a free place.
 LOOK_EVERY_SECS = 0.05
 # Orders in doubt named in one message: 150 of 40 bytes, beside 150 and more known ones, stay inside a frame.
@@ -116,8 +121,8 @@ class Stage:
         self._retries = False
         # The orders that outlived the breaker were cancelled; once for each time that it is lost.
         self._cancelled_for_loss = False
-        # Why the breaker is not greeted, as the log has it.
-        self._greets_not = ""
+        # When what the journal did not tell is looked up in other ways (monotonic seconds).
+        self._look_again_at = float("-inf")
 
     def step(self, event: Input, now: Now) -> Batch:
         """Take one input.
@@ -162,13 +167,16 @@ class Stage:
         self._hear_news()
         if now - self._looked_at >= LOOK_EVERY_SECS:
             self._look()
+        self._look_again()
         self._see_whether_the_breaker_is_lost()
         self.cancelling.send_due()
         gateway = self.gateway_status()
-        self._talk_to_breaker(gateway)
-        core.batch.more = self.placing.write_next(
-            self.link, gateway, stopped=tick.stopped, buffer_empty=tick.buffer_empty
-        )
+        with self._unless_unread():
+            self._talk_to_breaker(gateway)
+        with self._unless_unread():
+            core.batch.more = self.placing.write_next(
+                self.link, gateway, stopped=tick.stopped, buffer_empty=tick.buffer_empty
+            )
 
     def _look(self) -> None:
         """What the mere passing of time brings."""
@@ -191,24 +199,11 @@ class Stage:
 
     def _talk_to_breaker(self, gateway: GatewayStatus) -> None:
         told = (0, 0, 0)
-        if self.link.joined:
-            self._greets_not = ""
-        else:
-            # What a breaker must know that is greeted now.
-            history = self.core.history
-            try:
-                told = (*history.feedback_range(), history.taken)
-            except JournalUnread as unread:
-                # With wrong numbers it would take facts for lost, or this journal for another one.
-                self._greet_not(str(unread))
-                return
+        if not self.link.joined:
+            # What a breaker must know that is greeted now: with wrong numbers it would take facts for lost, or this
+            # journal for another one.
+            told = (*self.core.history.feedback_range(), self.core.history.taken)
         self._perform(self.link.tick(self.core.now.secs, gateway, told))
-
-    def _greet_not(self, why: str) -> None:
-        """Said once for each time that this executor is not taken in: a disk may come and go many times a second."""
-        if why != self._greets_not:
-            self._greets_not = why
-            self.core.batch.notes.append(error(f"the breaker is not greeted: {why}"))
 
     # -- the gateway --------------------------------------------------------------------------------------
 
@@ -220,7 +215,8 @@ class Stage:
             core.batch.notes += out.notes
             core.batch.frames += out.frames
             for each in out.news:
-                self._on_news(each)
+                with self._unless_unread():
+                    self._on_news(each)
             out = core.life.take_out()
 
     def _on_news(self, news: News) -> None:
@@ -250,39 +246,45 @@ class Stage:
 
     # -- the breaker --------------------------------------------------------------------------------------
 
-    def _perform(self, effects: list[link_effects.Effect]) -> None:  # noqa: C901 - a row for each kind
+    def _perform(self, effects: list[link_effects.Effect]) -> None:
         """What the talk with the breaker wants done."""
-        batch = self.core.batch
         for effect in effects:
-            match effect:
-                case link_effects.Send(message):
-                    batch.messages.append(message)
-                case link_effects.Resend(after_seq):
-                    batch.add(Batch(resend_after=after_seq))
-                case link_effects.AnswerWelcome(doubtful, fence, owed, tell_open):
-                    self.cancelling.keep_only(owed)
-                    self._answer_welcome(doubtful, fence)
-                    if tell_open:
-                        self.reconciliation.tell_open()
-                case link_effects.AnswerFence(fence):
-                    self._answer_fence(fence)
-                case link_effects.KeepFence(scope, fence):
-                    self.core.keep.fences.append((scope, fence))
-                case link_effects.NoteTaken(seq):
-                    self.core.keep.taken = max(self.core.keep.taken, seq)
-                    self.reconciliation.adopt_now()
-                case link_effects.RenameJournal():
-                    batch.rename = True
-                case link_effects.Note(text):
-                    batch.notes.append(info(text))
-                case _:
-                    self._see_to(effect)
+            with self._unless_unread():
+                self._perform_one(effect)
+
+    def _perform_one(self, effect: link_effects.Effect) -> None:
+        batch = self.core.batch
+        match effect:
+            case link_effects.Send(message):
+                batch.messages.append(message)
+            case link_effects.Resend(after_seq):
+                batch.add(Batch(resend_after=after_seq))
+            case link_effects.AnswerWelcome(doubtful, fence, owed, tell_open):
+                self._answer_welcome(doubtful, fence)
+                self.cancelling.keep_only(owed)
+                if tell_open:
+                    self.reconciliation.tell_open()
+            case link_effects.AnswerFence(fence):
+                self._answer_fence(fence)
+            case link_effects.KeepFence(scope, fence):
+                self.core.keep.fences.append((scope, fence))
+            case link_effects.NoteTaken(seq):
+                self.core.keep.taken = max(self.core.keep.taken, seq)
+                self.reconciliation.adopt_now()
+            case link_effects.RenameJournal():
+                batch.rename = True
+            case link_effects.Note(text):
+                batch.notes.append(info(text))
+            case _:
+                self._see_to(effect)
 
     def _see_to(self, effect: link_effects.AboutOrders) -> None:
         """What is to become of orders."""
         match effect:
             case link_effects.Tell(fact):
-                self.core.tell(fact, "neutral")
+                self._refuse(fact)
+            case link_effects.CancelWaiting(refusal, request_id):
+                self._cancel_waiting(refusal, request_id)
             case link_effects.RefuseReplace(message, reason):
                 self.placing.refuse_replace(message, reason)
             case link_effects.LookUp(message):
@@ -300,6 +302,18 @@ class Stage:
             case _:
                 assert_never(effect)
 
+    def _cancel_waiting(self, refusal: NotPlaced, request_id: str | None) -> None:
+        if self.core.was_at_ib(refusal.order_id):
+            self.cancelling.cancel(refusal.order_id, request_id)
+        self._refuse(refusal)
+
+    def _refuse(self, fact: NotPlaced) -> None:
+        """An order leaves the inbox; one that was handed over again may be at IB, and is no order that IB never had."""
+        if self.core.was_at_ib(fact.order_id):
+            self.placing.tell_again(fact.order_id)
+        else:
+            self.core.tell(fact, "neutral")
+
     def _answer_welcome(self, doubtful: list[str], fence: int) -> None:
         ledger = self.core.ledger
         known = [order_id for order_id in doubtful if ledger.knows(order_id)]
@@ -312,6 +326,30 @@ class Stage:
         self.core.batch.messages.append(Fenced(executor_id=self.link.executor_id, fence=fence, written=written))
         text = f"fence {fence} taken; written and unanswered: {written or 'nothing'}"
         self.core.batch.notes.append(info(text))
+
+    # -- a journal that does not tell ---------------------------------------------------------------------
+
+    @contextmanager
+    def _unless_unread(self) -> Iterator[None]:
+        """What needs to know what the journal does not tell is left undone; all else goes on, cancels above all."""
+        try:
+            yield
+        except JournalUnread as unread:
+            core = self.core
+            if not core.unread:
+                core.unread = str(unread)
+                self._look_again_at = core.now.secs + LOOK_AGAIN_SECS
+                text = f"{unread}; what depends on it is left undone, and no order is placed"
+                core.batch.notes.append(error(text))
+
+    def _look_again(self) -> None:
+        """IB and the breaker say again whatever was left undone."""
+        core = self.core
+        if core.unread and core.now.secs >= self._look_again_at:
+            core.unread = ""
+            why = "what the journal did not tell is asked for anew"
+            core.life.renew(why)
+            self._perform(self.link.greet_anew(why))
 
     # -- saving and sending -------------------------------------------------------------------------------
 

@@ -53,6 +53,8 @@ from services.runtime.notes import Note, info, warning
 from services.wire.standing import GatewayStatus
 
 CLIENT_ID_IN_USE = 326
+# One message in so many may ask whether somebody is there: where few may leave, cancels and orders need the others.
+PROBE_SHARE = 3
 
 
 class Life:
@@ -78,7 +80,10 @@ class Life:
         self.undisturbed_since = float("-inf")
         self._timing = timing or Timing()
         self._outgoing = Outgoing(settings.messages_per_second)
-        self._probe = Probe(self._outgoing, self._timing.probe_every)
+        every = self._timing.probe_every
+        if settings.messages_per_second:
+            every = max(every, PROBE_SHARE / settings.messages_per_second)
+        self._probe = Probe(self._outgoing, every)
         self._lists = StandingLists(self._outgoing, self._timing, lists_orders=lists_orders)
         self._look_ups = LookUps(self._outgoing, self._timing, self._lists)
         self._attempts = Attempts(settings.client_id, self._timing)

@@ -45,7 +45,7 @@ class StandingLists:
         """Ask for positions, with the first connection ahead of all else, or for the orders of others."""
         positions = self._positions.asking
         if positions.due(now) and (usable or positions.asked_at is None):
-            if self._outgoing.pacer.free(now, count=2):
+            if self._outgoing.pacer.free(now):
                 self._ask_for_positions(now)
         elif usable and not round_under_way and self._lists_orders and self._may_list_orders(now):
             self.ask_for_orders(now)
@@ -68,7 +68,11 @@ class StandingLists:
     def _ask_for_positions(self, now: float) -> None:
         """IB goes on telling changes behind the list."""
         if self._positions_told:
+            self._positions_told = False
             self._outgoing.send(Ask("end_positions"), now)
+            if not self._outgoing.pacer.free(now):
+                # The question is the next message that may leave.
+                return
         self._positions.on_asked(now)
         self._positions_told = True
         self._outgoing.tell(PositionsAsked())

@@ -215,7 +215,6 @@ class ExecutorProcess:
         rows: list[tuple[int, bytes]] = []
         if batch.resend_after is not None:
             rows += self.journal.feedback_after(batch.resend_after, RESEND_CHUNK)
-        for order_id in batch.resend_of:
-            rows += self.journal.feedback_of(order_id)
+        rows += batch.resend
         for seq, payload in rows:
             self._tell(seq, decode(payload, Feedback))

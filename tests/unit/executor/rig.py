@@ -16,6 +16,7 @@ from services.executor.stage import Stage
 from services.gateway.frames import Ask, Dial, Frame, PlaceOrders
 from services.gateway.reports import Accounts, Dialled, Heard, NextOrderId, Report, RequestEnd
 from services.runtime.now import Now
+from services.runtime.sqlite import ReadError
 from services.wire.dispatch import FromExecutor, Lease, LeaseRequest, ToExecutor, Welcome
 from services.wire.feedback import Feedback
 from services.wire.standing import GatewayStatus
@@ -55,7 +56,7 @@ class Rig:
         # Whether the breaker takes what it is told; it may be lost on the way.
         self.takes_feedback = True
         self.resent_after: list[int] = []
-        self.resent_of: list[str] = []
+        self.resent: list[tuple[int, bytes]] = []
         self._taken = 0
         self._number = 0
 
@@ -101,6 +102,18 @@ class Rig:
         assert self.stage.gateway_status().connected
         self.wait(0.2)
 
+    def unread(self, *tables: str) -> None:
+        """From now on the disk does not tell what these tables of the journal have."""
+
+        database = self.journal._db
+
+        def read(question: str, about: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+            if any(f"FROM {table}" in question for table in tables):
+                raise ReadError("the journal in memory cannot be read: disk I/O error")
+            return type(database).read(database, question, about)
+
+        database.read = read  # type: ignore[method-assign,assignment]  # a disk that fails cannot be had
+
     def join(self, **more: Any) -> None:
         """The breaker takes this executor in, and gives it its lease from now on."""
         self.hear(Welcome(**{"fence": 1, "doubtful": [], "feedback_after": 0, **more}))
@@ -132,7 +145,7 @@ class Rig:
                 answers.append(Told(Lease(nonce=message.nonce, fence=fence, lease_ms=500, feedback_taken=self._taken)))
         if batch.resend_after is not None:
             self.resent_after.append(batch.resend_after)
-        self.resent_of += batch.resend_of
+        self.resent += batch.resend
         if batch.rename:
             answers.insert(0, Renamed(self.journal.rename()))
         if batch.keep or batch.retry or batch.frames:

@@ -10,6 +10,7 @@ from services.executor.link_effects import (
     AnswerFence,
     AnswerWelcome,
     CancelAtIB,
+    CancelWaiting,
     KeepFence,
     Note,
     RefuseReplace,
@@ -235,7 +236,10 @@ def test_the_inbox_is_bounded() -> None:
 def test_a_cancel_takes_an_order_out_of_the_inbox_or_goes_to_ib() -> None:
     link = joined()
     link.take(place("o-1", fence=5), 0.1)
-    assert told(link.take(CancelOrder(order_id="o-1", request_id="r"), 0.1)) == [("o-1", "cancelled")]
+    (cancel,) = link.take(CancelOrder(order_id="o-1", request_id="r"), 0.1)
+    assert isinstance(cancel, CancelWaiting)
+    assert (cancel.refusal.order_id, cancel.refusal.code, cancel.request_id) == ("o-1", "cancelled", "r")
+    assert not link.inbox
     assert link.take(CancelOrder(order_id="o-1", request_id="r"), 0.1) == [CancelAtIB("o-1", "r")]
 
 

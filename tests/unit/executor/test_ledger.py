@@ -707,6 +707,19 @@ def test_a_leg_that_ends_with_its_bracket_is_no_failure_and_one_that_the_venue_e
     assert "failure" in other.outcomes
 
 
+def test_a_parent_that_is_over_stays_in_memory_as_long_as_a_leg_of_it() -> None:
+    bench = works(with_legs(), "t", "s").say(executed("e1")).wait(2 * KEEP_ENDED_SECS)
+    assert set(bench.ledger.memory.orders) == {"o-1", "t", "s"}
+    again = with_legs(bench.journal)
+    assert set(again.ledger.memory.orders) == {"o-1", "t", "s"}, "after a restart too"
+    for leg in ("t", "s"):
+        again.say(status("Cancelled", **about(leg)), error(202, ib_order_id=about(leg)["ib_order_id"])).wait(3)
+    assert again.kinds.count("Cancelled") == 2
+    for _ in range(3):
+        again.wait(KEEP_ENDED_SECS + 1)
+    assert again.ledger.memory.orders == {}
+
+
 def test_a_leg_that_ib_ends_while_its_bracket_lives_is_a_failure() -> None:
     bench = works(with_legs(), "t", "s").say(executed("e1")).say(status("Cancelled", **about("t"))).wait(1.9)
     assert "Cancelled" not in bench.kinds, "what has become of its kin may follow"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.gateway.frames import PlaceOrders
+import pytest
+
+from services.executor.inputs import Told
+from services.gateway.frames import CancelOrder, PlaceOrders
 from services.gateway.reports import Closed, ErrorReport, StatusReport
 from services.wire import dispatch
 from tests.orders import RESTING, place
@@ -124,4 +127,25 @@ def test_what_the_breaker_has_not_taken_yet_is_sent_again_as_it_was() -> None:
     rig.say(executed("o-1", 40.0))
     told = len(rig.told)
     rig.hear(place("o-1", 1, order=RESTING))
-    assert (rig.resent_of, len(rig.told)) == (["o-1"], told)
+    assert rig.resent == rig.journal.feedback_of("o-1")
+    assert len(rig.told) == told
+
+
+@pytest.mark.parametrize("why", ["fence", "cancel", "goodbye"])
+def test_an_order_handed_over_again_that_leaves_the_inbox_unjudged_is_not_called_one_that_ib_never_had(
+    why: str,
+) -> None:
+    rig = resting()
+    again: list[dispatch.ToExecutor] = [place("o-1", 1, order=RESTING)]
+    match why:
+        case "fence":
+            again.append(dispatch.Fence(fence=2))
+        case "cancel":
+            again.append(dispatch.CancelOrder(order_id="o-1", request_id="r-1"))
+        case _:
+            again.append(dispatch.Goodbye(feedback_taken=0))
+    # Both at once: no time passes in which the order's turn would come.
+    rig.take(*map(Told, again))
+    rig.tick()
+    assert "NotPlaced" not in rig.kinds("o-1")
+    assert [frame.order_id for frame in rig.sent(CancelOrder)] == (["o-1"] if why == "cancel" else [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 import pytest
@@ -454,30 +453,6 @@ def test_a_breaker_that_takes_it_in_hears_what_is_known_and_what_is_in_doubt() -
     assert (joined.fence, joined.known, joined.in_doubt) == (3, ["o-1"], ["o-1"])
     assert "Adopted" in rig.kinds("o-1")
     assert rig.said(LeaseRequest)
-
-
-def test_while_the_journal_cannot_be_read_nobody_is_greeted_and_all_else_goes_on() -> None:
-    rig = working()
-    database = rig.journal._db.connection
-
-    def disk(action: int, table: str | None, *_: str | None) -> int:
-        return sqlite3.SQLITE_DENY if (action, table) == (sqlite3.SQLITE_READ, "sqlite_sequence") else sqlite3.SQLITE_OK
-
-    database.set_authorizer(disk)
-    rig.hear(dispatch.Goodbye(feedback_taken=1))
-    rig.wait(1)
-    assert rig.said(dispatch.Hello)[1:] == []
-    rig.say(executed("o-1", 100.0))
-    assert rig.kinds("o-1")[-1] == "Filled", "what IB says is taken and kept"
-    assert len([line for line in rig.lines if "is not greeted: the journal in memory cannot be read" in line]) == 1
-    database.set_authorizer(None)
-    rig.wait(0.3)
-    hello = rig.said(dispatch.Hello)[-1]
-    assert (hello.feedback_first, hello.feedback_last) == (1, rig.told[-1].seq)
-    rig.join(fence=2)
-    database.set_authorizer(disk)
-    rig.hear(dispatch.Goodbye(feedback_taken=1))
-    assert len([line for line in rig.lines if "is not greeted" in line]) == 2, "once for each absence"
 
 
 def test_what_the_breaker_has_not_taken_is_sent_again_every_second_until_it_has() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from orderfuse.settings import IbSettings
 from services.gateway.asking import OVERDUE_SECS
 from services.gateway.news import OrdersListed, PositionsListed, PositionTold
 from services.gateway.position_list import Held
@@ -24,6 +27,20 @@ def test_positions_are_asked_for_again_every_thirty_seconds() -> None:
     assert (bench.asked("positions"), bench.asked("end_positions")) == (1, 0)
     bench.wait(4 * STEP)
     assert (bench.asked("positions"), bench.asked("end_positions")) == (2, 1)
+
+
+@pytest.mark.parametrize("per_second", [0, 1, 2, 3, 45])
+def test_however_few_messages_may_leave_lists_are_asked_for_and_cancels_find_room(per_second: int) -> None:
+    bench = Bench(ib=IbSettings(messages_per_second=per_second), lists_orders=True).tick().wait(10.0)
+    assert bench.life.usable
+    listed, free = len(bench.told(OrdersListed)), 0.0
+    for _ in range(round(100 / STEP)):
+        bench.tick(STEP)
+        free += STEP * bench.life.pacer.free(bench.now, cancel=True)
+    assert (bench.asked("positions"), bench.asked("end_positions")) == (4, 3)
+    assert len(bench.told(PositionsListed)) == 4
+    assert len(bench.told(OrdersListed)) >= listed + 3
+    assert free > 50.0
 
 
 def test_a_list_of_positions_is_told_whole_and_what_comes_between_lists_by_itself() -> None:
