@@ -99,35 +99,42 @@ def tops(module: str) -> set[str]:
     return {name.split(".")[0] for name in imported(module)}
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_each_file_imports_only_what_it_may(module: str) -> None:
+def forbidden_imports(module: str) -> Iterator[str]:
     path, used = MODULES[module], tops(module)
     place = path.relative_to(ROOT).as_posix()
     if path.is_relative_to(LIBRARY):
-        assert "services" not in used, "the library never imports a service"
-        assert not used & {"ib_insync", "loguru"}, "a strategy needs neither"
+        if "services" in used:
+            yield "the library never imports a service"
+        if used & {"ib_insync", "loguru"}:
+            yield "a strategy needs neither ib_insync nor loguru"
         may_use_zmq = place.startswith(("shared/orderfuse/client/", "shared/orderfuse/cli/"))
         may_use_zmq |= place == "shared/orderfuse/bus/links.py"
     else:
         own = path.relative_to(SERVICES).parts[0]
         services = {name.split(".")[1] for name in imported(module) if name.startswith("services.")}
-        assert services <= {own, *COMMON}, "services meet on the bus only"
+        if not services <= {own, *COMMON}:
+            yield "services meet on the bus only"
         may_use_zmq = path.name in ZMQ_FILES
-    if "ib_insync" in used or "eventkit" in used:
-        assert place == "services/gateway/fence.py", "ib_insync only behind its fence"
-    if "zmq" in used:
-        assert may_use_zmq, "sockets only at the rim"
-    if "sqlite3" in used:
-        assert place in SQLITE_FILES, "one place knows SQLite; a journal says what is in its tables"
-    if "msgpack" in used:
-        assert place == "shared/orderfuse/bus/codec.py", "one place knows the encoding"
+    if used & {"ib_insync", "eventkit"} and place != "services/gateway/fence.py":
+        yield "ib_insync only behind its fence"
+    if "zmq" in used and not may_use_zmq:
+        yield "sockets only at the rim"
+    if "sqlite3" in used and place not in SQLITE_FILES:
+        yield "one place knows SQLite; a journal says what is in its tables"
+    if "msgpack" in used and place != "shared/orderfuse/bus/codec.py":
+        yield "one place knows the encoding"
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if is_pure(module)])
-def test_what_is_called_pure_reaches_no_rim(module: str) -> None:
-    for name, loader in reach(module).items():
-        impure = tops(name) & IMPURE_MODULES
-        assert not impure, f"{name}, loaded by {loader or 'nobody else'}, imports {', '.join(sorted(impure))}"
+def test_each_file_imports_only_what_it_may() -> None:
+    assert [(module, why) for module in MODULES for why in forbidden_imports(module)] == []
+
+
+def test_what_is_called_pure_reaches_no_rim() -> None:
+    for module in filter(is_pure, MODULES):
+        for name, loader in reach(module).items():
+            impure = tops(name) & IMPURE_MODULES
+            at = f"{module}: {name}, loaded by {loader or 'nobody else'}"
+            assert not impure, f"{at}, imports {', '.join(sorted(impure))}"
 
 
 def room_of(module: str) -> int | None:
@@ -136,14 +143,14 @@ def room_of(module: str) -> int | None:
     return PAPER_ROOMS.index(place) if place in PAPER_ROOMS else None
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module.startswith("services.paper.")])
-def test_in_the_paper_gateway_arrows_point_down_only(module: str) -> None:
-    own = room_of(module)
-    # With what is for types only: who needs to know another's type depends on it.
-    used = {name for node in ast.walk(TREES[module]) for name in imported_by(node)}
-    for name in sorted(used & MODULES.keys()):
-        theirs = room_of(name) if name.startswith("services.paper.") else None
-        assert own is None or theirs is None or theirs <= own, f"{module} imports {name} of a room above it"
+def test_in_the_paper_gateway_arrows_point_down_only() -> None:
+    for module in (module for module in MODULES if module.startswith("services.paper.")):
+        own = room_of(module)
+        # With what is for types only: who needs to know another's type depends on it.
+        used = {name for node in ast.walk(TREES[module]) for name in imported_by(node)}
+        for name in sorted(used & MODULES.keys()):
+            theirs = room_of(name) if name.startswith("services.paper.") else None
+            assert own is None or theirs is None or theirs <= own, f"{module} imports {name} of a room above it"
 
 
 def test_the_middles_are_pure() -> None:
@@ -159,15 +166,17 @@ def test_the_middles_are_pure() -> None:
         assert is_pure(module), module
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_only_settings_reads_the_environment(path: Path) -> None:
-    if path != LIBRARY / "settings" / "__init__.py":
-        assert not re.search(r"\bos\.(environ|getenv)\b|from os import .*(environ|getenv)", path.read_text())
+def sources_with(pattern: str) -> set[Path]:
+    return {path for path in SOURCES if re.search(pattern, path.read_text())}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_nothing_is_left_out_of_what_is_measured(path: Path) -> None:
-    assert not re.search(r"pragma:? *no *(cover|branch)", path.read_text())
+def test_only_settings_reads_the_environment() -> None:
+    readers = sources_with(r"\bos\.(environ|getenv)\b|from os import .*(environ|getenv)")
+    assert readers == {LIBRARY / "settings" / "__init__.py"}
+
+
+def test_nothing_is_left_out_of_what_is_measured() -> None:
+    assert sources_with(r"pragma:? *no *(cover|branch)") == set()
 
 
 @pytest.mark.parametrize("place", FIRST)

@@ -82,6 +82,7 @@ def test_a_cancel_of_somebody_elses_order_is_refused():
     assert sent(r) == []
 
 
+@pytest.mark.long
 def test_a_cancel_that_is_faster_than_its_order_is_remembered_for_an_hour():
     r = trading()
     r.cancel("o-1", "c-1")
@@ -251,6 +252,7 @@ def test_the_dead_mans_switch_works_while_open():
 # What is remembered is bounded for each strategy.
 
 
+@pytest.mark.long
 def test_what_one_strategy_has_remembered_is_forgotten_for_nobodys_sake():
     r = trading()
     r.submit("a-0")

@@ -1,5 +1,7 @@
 """What becomes of a strategy's orders when it falls silent."""
 
+import pytest
+
 from orderfuse.bus.orders import Heartbeat
 from services.breaker.dead_man import MOST
 from services.breaker.inputs import FromOrders, Tick
@@ -199,6 +201,7 @@ def test_a_strategy_with_an_order_at_ib_is_guarded_however_many_others_need_a_pl
     assert cancelled(r) == ["o-1"]
 
 
+@pytest.mark.long
 def test_made_up_names_push_out_no_strategy_that_trades():
     r = guarded(60_000)
     for number in range(MOST + 10):

@@ -125,6 +125,7 @@ def test_who_was_tripped_by_a_person_is_seen_by_everybody_until_a_reset():
     assert r.circuit("strategy:bad") is None
 
 
+@pytest.mark.long
 def test_ten_thousand_names_of_nonsense_leave_a_newcomer_its_events():
     r = trading()
     r.submit("o-0", "first", sender=HONEST)

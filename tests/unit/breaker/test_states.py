@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -230,6 +231,7 @@ class Ordinary:
 INPUTS = tuple(Ordinary().inputs)
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(inputs=st.lists(st.sampled_from(INPUTS), max_size=25))
 def test_what_is_broadcast_is_how_the_next_order_is_treated(inputs):
