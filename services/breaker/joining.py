@@ -52,8 +52,8 @@ class Joining:
             return
         self._see_fences(hello.fences)
         unheard_of = journal not in self.core.feedback_taken
-        if unheard_of:
-            # What an earlier breaker has taken has been told.
+        if hello.feedback_taken > taken or unheard_of:
+            # What an earlier breaker has taken has been told; this one has lost its journal, or has an old copy.
             self.core.retold[journal] = self.core.batch.retold[journal] = hello.feedback_taken
         # What its journal no longer has can't be asked for again.
         taken = max(taken, hello.feedback_first - 1)

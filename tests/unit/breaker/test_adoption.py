@@ -301,11 +301,25 @@ def test_a_trip_by_ib_of_an_earlier_life_is_not_played_again():
     assert r.kinds("o-1") == ["accepted"]
 
 
-def test_a_breaker_that_knows_the_journal_knows_better_what_it_has_taken():
+def test_what_was_taken_after_an_old_copy_of_the_breakers_journal_was_made_is_told_as_a_repeat():
     r = trading()
-    r.executor.seq = 40
-    r.executor.hello(feedback_taken=38)
-    assert r.sent(Welcome)[-1].feedback_after == 0
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.executor.skip(filled("o-1", shares=40.0, cum=40.0))
+    r.executor.skip(filled("o-1", shares=60.0, cum=100.0))
+    r.executor.hello(feedback_taken=2)
+    assert r.sent(Welcome)[-1].feedback_after == 1, "what it does not know it has to be told"
+    r.executor.joined()
+    for seq in (2, 3):
+        r.executor.send(seq)
+    assert [e.get("again", False) for e in r.about("o-1") if e["kind"] == "filled"] == [True, False]
+
+
+def test_a_greeting_that_knows_of_less_than_was_taken_makes_no_repeats():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    r.executor.hello(feedback_taken=0)
     assert r.stage.core.retold == {"journal-1": 0}
 
 
