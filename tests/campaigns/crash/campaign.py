@@ -299,9 +299,7 @@ def _judge(case: Case, pipeline: Pipeline, load: Load, counted: Counted, *, reac
             *(f"{order_id} was sent again and again, and never answered" for order_id in load.unanswered),
             *oracle.back_steps(load.program.seen),
             *oracle.complaints(heard, book, wire),
-            *counted.complaints(
-                load.for_the_day(book.executions), load.closed_ns, executor_lost="executor" in case.lost
-            ),
+            *counted.complaints(load.for_the_day(book.executions), load.closed_ns, lost=case.lost),
         ],
     )
 

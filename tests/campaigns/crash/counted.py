@@ -10,7 +10,7 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,20 +57,23 @@ class Counted:
                 code = group["code"] if isinstance(group["code"], int) else 0
                 self.failures.add((circuit["scope"], group["order_id"] or "", code, group["text"]))
 
-    def complaints(self, for_the_day: set[str], closed_ns: list[int], *, executor_lost: bool = False) -> list[str]:
+    def complaints(self, for_the_day: set[str], closed_ns: list[int], *, lost: Sequence[str] = ()) -> list[str]:
         """Ends that count as failures. Nothing but a day order that was too young at a close may.
 
         Args:
             for_the_day: the orders that nothing but the close may have ended.
             closed_ns: when closes were, wall clock.
-            executor_lost: the executor's journal was lost, and what the new one says of an order, the breaker may know
-                better: then only what the circuits count is looked at.
+            lost: whose journals were lost. What the executor's new one says of an order, the breaker may know better:
+                then only what the circuits count is looked at. If both were, nobody knows any more which cancels were
+                our own.
         """
+        if {"breaker", "executor"} <= set(lost):
+            return []
         young = {order_id for order_id in for_the_day if self._was_young(order_id, closed_ns)}
         found = [
             f"{fact.order_id}: {fact.kind} counts as a {fact.outcome} ({fact.code or 'without a code'})"
             for fact in sorted(self.facts, key=lambda fact: fact.at_ns)
-            if not executor_lost
+            if "executor" not in lost
             and fact.outcome in ("failure", "malformed")
             and (fact.kind != "unknown" or fact.code == CANCELLED_CODE)
             and not (fact.kind == "cancelled" and fact.order_id in young)
