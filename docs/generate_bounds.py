@@ -14,9 +14,11 @@ from orderfuse.cli import commands
 from orderfuse.cli import watch as livewatch
 from orderfuse.client import follower, handle, reports
 from orderfuse.settings import BreakerSettings, DispatchSettings
-from services.breaker import bounds, descriptors, stage_bounds
-from services.breaker.bounds import Bound
-from services.executor import attribution, foreign_orders, found_orders, ledger
+from services.breaker import stage_bounds
+from services.breaker.public import bounds, descriptors
+from services.breaker.public.bounds import Bound
+from services.executor.account import foreign_orders
+from services.executor.orders import attribution, found_orders, ledger
 
 PAGE = Path(__file__).parent / "bounds.md"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from services.executor.outcomes import BY_TEXT, NOTICE, UNKNOWN_CODE, WARNINGS, under
-from services.gateway.meanings import DOES, CodeRule, Group, Meaning, Operation
-from services.gateway.order_codes import CANCEL_GROUPS, CHANGE_MALFORMED, MODIFY_GROUPS, NEW_GROUPS
-from services.gateway.system_codes import SYSTEM_GROUPS
+from services.executor.orders.outcomes import BY_TEXT, NOTICE, UNKNOWN_CODE, WARNINGS, under
+from services.gateway.codes.meanings import DOES, CodeRule, Group, Meaning, Operation
+from services.gateway.codes.order_codes import CANCEL_GROUPS, CHANGE_MALFORMED, MODIFY_GROUPS, NEW_GROUPS
+from services.gateway.codes.system_codes import SYSTEM_GROUPS
 
 PAGE = Path(__file__).parent / "ib-codes.md"
 

@@ -11,9 +11,9 @@ from loguru import logger
 from orderfuse.exit_codes import DONE, REFUSED, USAGE
 from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError
-from services.breaker import descriptors
 from services.breaker.journal import Journal, JournalError
 from services.breaker.loop import BreakerLoop
+from services.breaker.public import descriptors
 from services.runtime.collector import measured
 from services.runtime.process import begin, refuse, stop_asked
 

@@ -30,10 +30,10 @@ from orderfuse.bus.events import (
 from orderfuse.bus.orders import Cancel, Replace, Submit
 from services.breaker import brackets
 from services.breaker.batch import AnsweredRequest
+from services.breaker.circuits.scopes import Refusal, strategy_scope
 from services.breaker.core import Core
 from services.breaker.orders import OrderRecord, digest_of
 from services.breaker.refusals import Budget, Marks, Refusals, Refused
-from services.breaker.scopes import Refusal, strategy_scope
 
 # Answers of the journal that are at hand for resent requests; older ones are read from there.
 MAX_RECENT_REQUESTS = 10_000

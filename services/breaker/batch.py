@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orderfuse.bus.fields import Message
+from services.breaker.circuits.scopes import KeptCircuit
+from services.breaker.dispatch.owed import OwedCancel
 from services.breaker.orders import OrderRecord
-from services.breaker.owed import OwedCancel
-from services.breaker.scopes import KeptCircuit
 
 
 @dataclass(frozen=True, slots=True)

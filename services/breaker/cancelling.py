@@ -11,10 +11,10 @@ from msgspec import structs
 
 from orderfuse.bus.events import CancelFailed, Cancelled
 from services.breaker import brackets
+from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, strategy_scope
 from services.breaker.core import Core
 from services.breaker.deadlines import Deadline, Due
 from services.breaker.orders import OrderRecord
-from services.breaker.scopes import SECOND_NS, SYSTEM, strategy_scope
 
 # A strategy may cancel at each event. Each is answered when it is passed on; of so many the end is told as well.
 MAX_WAITING = 20

@@ -12,19 +12,20 @@ from orderfuse.bus.control import Request
 from orderfuse.bus.events import OrderEvent, Unknown
 from orderfuse.bus.fields import RESERVED_STRATEGIES, Message
 from orderfuse.settings import BreakerSettings
-from services.breaker import last_failures, orders
+from services.breaker import orders
 from services.breaker.batch import AnsweredRequest, Batch, DispatchMessage, Reply
-from services.breaker.conditions import Conditions
+from services.breaker.circuits.conditions import Conditions
+from services.breaker.circuits.outcomes import Outcomes
+from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, KeptCircuit, Scopes
+from services.breaker.control import last_failures
+from services.breaker.control.last_failures import Failed
 from services.breaker.deadlines import Deadline, Deadlines, Due
-from services.breaker.executor_link import ExecutorLink
-from services.breaker.last_failures import Failed
+from services.breaker.dispatch.executor_link import ExecutorLink
+from services.breaker.dispatch.owed import OwedCancel
 from services.breaker.orders import Move, OrderRecord
-from services.breaker.outcomes import Outcomes
-from services.breaker.owed import OwedCancel
 from services.breaker.present import Present
 from services.breaker.publisher import Publisher
 from services.breaker.queues import Queues
-from services.breaker.scopes import SECOND_NS, SYSTEM, KeptCircuit, Scopes
 from services.wire.dispatch import CancelOrder, Fence
 from services.wire.feedback import Outcome
 

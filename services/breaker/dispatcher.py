@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from orderfuse.bus.events import Passed
 from services.breaker import brackets
 from services.breaker.answers import Answers
+from services.breaker.circuits.scopes import SECOND_NS, Refusal, strategy_scope
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.deadlines import Deadline, Due
 from services.breaker.gates import AT_ITS_TURN, Fault, Turn, Wait, first_no, turn_of
 from services.breaker.orders import Move, OrderRecord
 from services.breaker.queues import Waiting, WaitingReplace
 from services.breaker.replacing import Replacer
-from services.breaker.scopes import SECOND_NS, Refusal, strategy_scope
 from services.wire.dispatch import Place
 
 # Answering an order costs about 0.1 ms. After a trip the fence must leave before a long queue has been answered.

@@ -16,15 +16,15 @@ from orderfuse.bus.fields import RESERVED_STRATEGIES
 from orderfuse.bus.orders import Replace, Submit
 from orderfuse.ibfields.checks import TERMS, InvalidFields, check_order
 from orderfuse.text import shown
+from services.breaker.circuits.scopes import SYSTEM, Refusal, strategy_scope
+from services.breaker.control.last_failures import Failed
 from services.breaker.core import Core
 from services.breaker.dead_man import SILENT_REASON, DeadMan
-from services.breaker.last_failures import Failed
 from services.breaker.orders import Change, OrderRecord, new_change
 from services.breaker.paces import Paces
 from services.breaker.queues import Waiting, WaitingReplace
 from services.breaker.refusals import Marks, Refusals
 from services.breaker.remembered import RememberedCancels
-from services.breaker.scopes import SYSTEM, Refusal, strategy_scope
 
 
 @dataclass(frozen=True, slots=True)

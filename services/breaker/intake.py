@@ -11,11 +11,11 @@ from orderfuse.bus.orders import Cancel, Submit
 from orderfuse.ibfields.checks import InvalidFields, check_contract, check_order
 from services.breaker import brackets, cancelling
 from services.breaker.answers import Answers
+from services.breaker.circuits.scopes import SECOND_NS, Refusal
 from services.breaker.core import Core
 from services.breaker.gates import SUBMIT, Fault, Gates, NewOrder, first_no
 from services.breaker.orders import OrderRecord, digest_of, new_record
 from services.breaker.remembered import Share
-from services.breaker.scopes import SECOND_NS, Refusal
 
 # A cancel that is lost on the way can be asked for again; in between one message is enough.
 CANCEL_AGAIN_NS = SECOND_NS

@@ -10,15 +10,15 @@ import contextlib
 import time
 from pathlib import Path
 
-from services.breaker import restoring
 from services.breaker.backlog import Backlog
 from services.breaker.batch import Batch
-from services.breaker.history import History
-from services.breaker.keeping import Keeping
-from services.breaker.schema import TABLES
 from services.breaker.stage import Saved
-from services.breaker.stored import Clocks
-from services.breaker.writing import write
+from services.breaker.store import restoring
+from services.breaker.store.history import History
+from services.breaker.store.keeping import Keeping
+from services.breaker.store.schema import TABLES
+from services.breaker.store.stored import Clocks
+from services.breaker.store.writing import write
 from services.runtime.crash_points import reach
 from services.runtime.opening import Opened, open_journal
 from services.runtime.reserve import Reserve

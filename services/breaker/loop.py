@@ -28,10 +28,11 @@ from orderfuse.home import why
 from orderfuse.settings import Settings
 from orderfuse.stopfile import Stop, StopFile
 from orderfuse.text import shown
-from services.breaker import descriptors, disk
 from services.breaker.batch import Batch
-from services.breaker.doors import Doors
-from services.breaker.inbox import Received
+from services.breaker.circuits.scopes import SYSTEM
+from services.breaker.control.lookups import Lookup, Lookups
+from services.breaker.control.queries import Pieces, answer_events, answer_orders
+from services.breaker.control.requests import Requests
 from services.breaker.inputs import (
     Ending,
     FromControl,
@@ -51,13 +52,13 @@ from services.breaker.inputs import (
 )
 from services.breaker.journal import Journal, JournalError
 from services.breaker.log import BreakerLog
-from services.breaker.lookups import Lookup, Lookups
-from services.breaker.queries import Pieces, answer_events, answer_orders
+from services.breaker.public import descriptors
+from services.breaker.public.doors import Doors
+from services.breaker.public.inbox import Received
+from services.breaker.public.replies import Replies
 from services.breaker.replacing import must_arrive
-from services.breaker.replies import Replies
-from services.breaker.requests import Requests
-from services.breaker.scopes import SYSTEM
 from services.breaker.stage import Stage
+from services.breaker.store import disk
 from services.breaker.unsaved import Unsaved
 from services.runtime.crash_points import reach
 from services.runtime.now import Now

@@ -12,8 +12,8 @@ import msgspec
 from orderfuse.bus.events import Health, OrderEvent, State
 from orderfuse.circuit import TradingCircuitBreaker
 from services.breaker.batch import Batch, Numbering, Publication
+from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, Scopes
 from services.breaker.present import Present
-from services.breaker.scopes import SECOND_NS, SYSTEM, Scopes
 
 # Topics that are numbered: two for each strategy that may have a place (1000 by setting), and those of strategies of
 # which something is heard now and then. The one of which nothing was heard for the longest time goes.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orderfuse.bus.orders import Replace
+from services.breaker.circuits.places import Places
 from services.breaker.orders import OrderRecord
-from services.breaker.places import Places
 
 
 @dataclass(slots=True, eq=False)

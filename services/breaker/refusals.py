@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from services.breaker.scopes import SECOND_NS
+from services.breaker.circuits.scopes import SECOND_NS
 
 # LIMITS: at most so many a strategy. At some 0.6 kB each that is 3 MB.
 MOST_OF_ONE = 5000

@@ -13,13 +13,13 @@ from orderfuse.bus.fields import Message
 from orderfuse.bus.orders import Replace
 from orderfuse.ibfields.checks import check_order
 from services.breaker.answers import Answers
+from services.breaker.circuits.scopes import SECOND_NS, Refusal, strategy_scope
+from services.breaker.control.last_failures import Failed
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.deadlines import Deadline, Due
 from services.breaker.gates import REPLACE, Fault, Gates, NewTerms, first_no, too_old
-from services.breaker.last_failures import Failed
 from services.breaker.orders import Change, OrderRecord
 from services.breaker.queues import WaitingReplace
-from services.breaker.scopes import SECOND_NS, Refusal, strategy_scope
 from services.wire.dispatch import Place, ReplaceOrder
 from services.wire.feedback import Outcome, Working
 

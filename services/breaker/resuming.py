@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from services.breaker.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT
+from services.breaker.circuits.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT
+from services.breaker.circuits.scopes import SYSTEM
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.deadlines import Deadline, Due
-from services.breaker.executor_link import LEASE_NS
+from services.breaker.dispatch.executor_link import LEASE_NS
 from services.breaker.gates import Gates
-from services.breaker.scopes import SYSTEM
 
 if TYPE_CHECKING:
     from services.breaker.stage import Saved

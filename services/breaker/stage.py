@@ -18,15 +18,21 @@ from dataclasses import dataclass, field
 from orderfuse.bus.control import ResetRequest
 from orderfuse.bus.orders import Cancel, FromStrategy, Heartbeat, Replace, Submit
 from orderfuse.settings import Settings
-from services.breaker import cancelling, health, invariants, resuming, states, trips
+from services.breaker import cancelling, invariants, resuming
 from services.breaker.answers import Answers
 from services.breaker.batch import Batch, KeptHeartbeat, Numbering
-from services.breaker.conditions import JOURNAL_FAILED
+from services.breaker.circuits import states, trips
+from services.breaker.circuits.conditions import JOURNAL_FAILED
+from services.breaker.circuits.scopes import SYSTEM, KeptCircuit, Refusal, strategy_scope
+from services.breaker.control import health
+from services.breaker.control.operator import Operator
 from services.breaker.core import Core, History
 from services.breaker.dead_man import SILENT_REASON, DeadMan
 from services.breaker.deadlines import OF_ORDERS, Deadline, Due
+from services.breaker.dispatch.facts import Facts
+from services.breaker.dispatch.joining import Joining
+from services.breaker.dispatch.owed import OwedCancel
 from services.breaker.dispatcher import Dispatcher
-from services.breaker.facts import Facts
 from services.breaker.gates import Gates
 from services.breaker.inputs import (
     Ending,
@@ -46,14 +52,10 @@ from services.breaker.inputs import (
     UnreadableOrder,
 )
 from services.breaker.intake import Intake
-from services.breaker.joining import Joining
-from services.breaker.operator import Operator
 from services.breaker.orders import OrderRecord
-from services.breaker.owed import OwedCancel
 from services.breaker.present import Present
 from services.breaker.refusals import Marks
 from services.breaker.replacing import Replacer
-from services.breaker.scopes import SYSTEM, KeptCircuit, Refusal, strategy_scope
 from services.runtime.now import Now
 from services.wire.dispatch import Fenced, FromExecutor, Goodbye, Hello, Joined, LeaseRequest
 

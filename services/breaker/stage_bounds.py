@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orderfuse.settings import BreakerSettings
-from services.breaker import (
-    accepting,
-    answers,
-    core,
-    dead_man,
-    keeping,
-    last_failures,
-    lookups,
-    operator,
-    publisher,
-    refusals,
-    remembered,
-    trips,
-)
-from services.breaker.bounds import ALL, Bound
-from services.breaker.scopes import SECOND_NS
+from services.breaker import answers, core, dead_man, publisher, refusals, remembered
+from services.breaker.circuits import trips
+from services.breaker.circuits.scopes import SECOND_NS
+from services.breaker.control import accepting, last_failures, lookups, operator
+from services.breaker.public.bounds import ALL, Bound
+from services.breaker.store import keeping
 
 STRATEGY = "a strategy"
 PROGRAM = "a program; where its pid is not known, a strategy"

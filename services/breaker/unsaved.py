@@ -7,9 +7,9 @@ just ended, and gets it from here: an id that looked free for a moment could be 
 from __future__ import annotations
 
 from services.breaker.batch import AnsweredRequest, Batch
+from services.breaker.circuits.scopes import KeptCircuit
 from services.breaker.core import History
 from services.breaker.orders import OrderRecord
-from services.breaker.scopes import KeptCircuit
 
 
 class Unsaved:

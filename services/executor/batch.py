@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from services.executor.account.position_breaks import Baseline, LegFill
 from services.executor.global_cancel import OwedCancel
-from services.executor.position_breaks import Baseline, LegFill
-from services.executor.records import Execution, OrderRecord
+from services.executor.orders.records import Execution, OrderRecord
 from services.gateway.frames import Frame
 from services.runtime.notes import Note
 from services.wire.dispatch import Accept, FromExecutor

@@ -7,13 +7,13 @@ from typing import Protocol
 
 from msgspec import structs
 
+from services.executor.account.position_breaks import Baseline, LegFill
 from services.executor.batch import Batch, Keep
-from services.executor.found_orders import FoundOrders
 from services.executor.global_cancel import OwedCancel
-from services.executor.ledger import Ledger
-from services.executor.position_breaks import Baseline, LegFill
-from services.executor.records import Effects, OrderRecord
-from services.executor.records import History as OrderHistory
+from services.executor.orders.found_orders import FoundOrders
+from services.executor.orders.ledger import Ledger
+from services.executor.orders.records import Effects, OrderRecord
+from services.executor.orders.records import History as OrderHistory
 from services.gateway.life import Life
 from services.runtime.notes import info, warning
 from services.runtime.now import Now

@@ -16,12 +16,12 @@ from pathlib import Path
 from msgspec import structs
 
 from orderfuse.bus.codec import decode, encode
-from services.executor import writing
 from services.executor.batch import Keep
 from services.executor.core import Saved
-from services.executor.history import History, read_order
-from services.executor.records import OrderRecord
-from services.executor.schema import TABLES, VERSION, read_meta
+from services.executor.orders.records import OrderRecord
+from services.executor.store import writing
+from services.executor.store.history import History, read_order
+from services.executor.store.schema import TABLES, VERSION, read_meta
 from services.runtime.crash_points import reach
 from services.runtime.opening import in_memory, open_journal
 from services.runtime.sqlite import Connection, Database, JournalError, Torn

@@ -14,7 +14,7 @@ from services.executor.breaker_link import BreakerLink
 from services.executor.core import Core
 from services.executor.final_check import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, final_check
 from services.executor.inputs import Unsent
-from services.executor.records import Change, OrderRecord
+from services.executor.orders.records import Change, OrderRecord
 from services.gateway.checks import CheckedOrder, check
 from services.gateway.diagnosis import Trouble
 from services.gateway.frames import ChangeOrder, PlaceOrders, WireOrder

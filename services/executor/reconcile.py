@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 
+from services.executor.account.others_in_account import OthersInAccount
+from services.executor.account.position_breaks import LegFill
 from services.executor.cancelling import Cancelling
 from services.executor.core import Core
-from services.executor.doubts import Doubt, Rounds, same_trading_day
-from services.executor.found_orders import expected
-from services.executor.ledger import ANSWER_SECS
-from services.executor.others_in_account import OthersInAccount
-from services.executor.position_breaks import LegFill
-from services.executor.records import Change, Effects, OrderRecord, split_exec_id
+from services.executor.orders.doubts import Doubt, Rounds, same_trading_day
+from services.executor.orders.found_orders import expected
+from services.executor.orders.ledger import ANSWER_SECS
+from services.executor.orders.records import Change, Effects, OrderRecord, split_exec_id
 from services.gateway.position_list import NOT_COUNTED
 from services.gateway.reports import ExecutionReport, OpenOrderReport, OrderReport, Unreadable
 from services.runtime.notes import error, warning

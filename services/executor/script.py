@@ -22,10 +22,10 @@ from orderfuse.bus.words import Words, order_words
 from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
 from orderfuse.ibfields.checks import InvalidFields
 from orderfuse.settings import ExecutorSettings, IbSettings
+from services.executor.account.others_in_account import ForeignPolicy
 from services.executor.inputs import Input, Ordered, Tick
 from services.executor.journal import Journal
-from services.executor.ledger import ANSWER_SECS
-from services.executor.others_in_account import ForeignPolicy
+from services.executor.orders.ledger import ANSWER_SECS
 from services.executor.results import ExecutionResult, status_of
 from services.executor.rim import Rim
 from services.executor.stage import Stage

@@ -17,17 +17,17 @@ from typing import assert_never
 from orderfuse.bus.events import NotPlaced
 from orderfuse.settings import ExecutorSettings, IbSettings
 from services.executor import link_effects
+from services.executor.account.others_in_account import OthersInAccount
+from services.executor.account.position_breaks import PositionBreaks
 from services.executor.batch import Batch, Keep
 from services.executor.breaker_link import BreakerLink
 from services.executor.cancelling import Cancelling
 from services.executor.core import Core, History, JournalUnread, Saved
-from services.executor.found_orders import FoundOrders
 from services.executor.inputs import Done, Input, Ordered, Renamed, Tick, Told, Unsent
 from services.executor.invariants import check_batch
-from services.executor.ledger import Ledger
-from services.executor.others_in_account import OthersInAccount
+from services.executor.orders.found_orders import FoundOrders
+from services.executor.orders.ledger import Ledger
 from services.executor.placing import Placing
-from services.executor.position_breaks import PositionBreaks
 from services.executor.reconcile import Reconciliation
 from services.gateway.frames import (
     Ask,

@@ -16,10 +16,11 @@ from orderfuse.settings import IbSettings
 from services.gateway import diagnosis
 from services.gateway.accounts import allowed_account
 from services.gateway.attempts import Attempts
+from services.gateway.codes.meanings import Meaning
+from services.gateway.codes.system_codes import for_system
 from services.gateway.diagnosis import Trouble
 from services.gateway.frames import Dial, Frame, HangUp
 from services.gateway.look_ups import LookUps
-from services.gateway.meanings import Meaning
 from services.gateway.news import Connected, Out, RoundComplete
 from services.gateway.order_ids import OrderIds
 from services.gateway.outgoing import Outgoing
@@ -47,7 +48,6 @@ from services.gateway.reports import (
 )
 from services.gateway.round import Round
 from services.gateway.standing_lists import StandingLists
-from services.gateway.system_codes import for_system
 from services.gateway.timing import Timing
 from services.runtime.notes import Note, info, warning
 from services.wire.standing import GatewayStatus

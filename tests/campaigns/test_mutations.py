@@ -11,11 +11,11 @@ import pytest
 
 from orderfuse.circuit import CircuitState, TradingCircuitBreaker
 from services.breaker.core import Core
-from services.executor import order_reports
 from services.executor.batch import Batch
 from services.executor.breaker_link import BreakerLink
 from services.executor.cancelling import Cancelling
-from services.executor.order_at_ib import OrderAtIb
+from services.executor.orders import order_reports
+from services.executor.orders.order_at_ib import OrderAtIb
 from services.executor.stage import Stage
 from services.gateway.order_ids import OrderIds
 from tests.simulation.play import seeds

@@ -13,10 +13,12 @@ from orderfuse.bus import events as event_messages
 from orderfuse.bus import orders as order_messages
 from orderfuse.ibfields import checks as ibfields
 from orderfuse.settings import TABLES, load_settings, setting_names
-from services.breaker import bounds, descriptors, last_failures, loop, subscriptions
-from services.breaker.conditions import GRACE_NS
+from services.breaker import loop
+from services.breaker.circuits.conditions import GRACE_NS
+from services.breaker.control import last_failures
 from services.breaker.core import ErrorCode
 from services.breaker.loop import OPS, ORDER_KINDS
+from services.breaker.public import bounds, descriptors, subscriptions
 from services.gateway.timing import Timing
 from services.wire import standing
 from tests.unit.breaker.test_resolving import with_unknown
@@ -113,7 +115,7 @@ def test_every_key_of_a_state_and_of_health_stands_on_the_page() -> None:
 
 def test_every_cause_of_a_dropped_message_stands_on_the_page() -> None:
     """The causes are words in the code of the door and of the breaker."""
-    sources = [Path(codec.__file__), *sorted(BREAKER.glob("*.py"))]
+    sources = [Path(codec.__file__), *sorted(BREAKER.rglob("*.py"))]
     code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     known = set(re.findall(r"(?:drop|DecodeError)\(\"(\w+)\"", code))
     known |= set(re.findall(r"return \"(\w+)\", f?\"", Path(codec.__file__).read_text(encoding="utf-8")))

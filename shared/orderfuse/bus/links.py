@@ -64,8 +64,8 @@ COMMON: dict[int, int] = {
 }
 
 # How much may wait for the breaker, or for who listens to it: a process may have 104 connections to each public link
-# and 8 to each of the executor's (services/breaker/descriptors.py), and with all of them it shall not cost more than
-# some 100 MB on a link. RCVHWM is counted in messages of up to 16 KiB; what does not fit waits at the sender.
+# and 8 to each of the executor's (services/breaker/public/descriptors.py), and with all of them it shall not cost more
+# than some 100 MB on a link. RCVHWM is counted in messages of up to 16 KiB; what does not fit waits at the sender.
 TOPOLOGY: dict[LinkName, Link] = {
     "orders": Link(
         # 53 MB of one process. A bare PUB keeps 1,000 orders of a burst itself, a client's XPUB waits.
@@ -97,7 +97,7 @@ TOPOLOGY: dict[LinkName, Link] = {
     ),
     "control": Link(
         # SNDHWM: who asks and does not read is kept few replies, since each may have 256 KiB: 80 MB of one process with
-        # the one that is being written, and 27 MB that wait in the breaker (services/breaker/replies.py).
+        # the one that is being written, and 27 MB that wait in the breaker (services/breaker/public/replies.py).
         # RCVHWM: 14 MB of one process, which mostly asks one thing at a time.
         breaker=End(
             zmq.ROUTER,

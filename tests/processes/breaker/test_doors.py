@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.breaker import descriptors
+from services.breaker.public import descriptors
 from tests.campaigns.fuzz.hostile import hostile
 from tests.processes.breaker.process import Home, run_to_the_end
 from tests.processes.pipeline.pipeline import wait_until

@@ -6,8 +6,8 @@ import msgpack
 import pytest
 import zmq
 
-from services.breaker import inbox as module
-from services.breaker.inbox import MOST_FRAMES, Inbox
+from services.breaker.public import inbox as module
+from services.breaker.public.inbox import MOST_FRAMES, Inbox
 from tests.processes.breaker.process import DEADLINE_S, Deadline, Home, run_to_the_end
 from tests.processes.pipeline.pipeline import wait_until
 

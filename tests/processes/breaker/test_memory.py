@@ -9,7 +9,8 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from orderfuse.settings import Settings
-from services.breaker import descriptors, doors, memory
+from services.breaker import memory
+from services.breaker.public import descriptors, doors
 from tests.processes.breaker.process import ROOT, Deadline, Home
 
 pytestmark = pytest.mark.skipif(not memory.resident(), reason="only Linux tells how much is in memory")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import zmq
 
-from services.breaker import replies as module
-from services.breaker.replies import MOST_BYTES, Replies
+from services.breaker.public import replies as module
+from services.breaker.public.replies import MOST_BYTES, Replies
 from tests.processes.breaker.process import Deadline
 
 PAYLOAD = b"x" * 50_000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from services.breaker.subscriptions import BARRED_SECS, MOST_STANDING
+from services.breaker.public.subscriptions import BARRED_SECS, MOST_STANDING
 from tests.campaigns.fuzz.hostile import hostile
 from tests.processes.breaker.process import DEADLINE_S, Home, run_to_the_end
 from tests.processes.pipeline.pipeline import wait_until

@@ -16,7 +16,7 @@ import typer
 
 from orderfuse.cli.commands import app
 from orderfuse.settings import load_settings
-from services.breaker.conditions import GRACE_NS
+from services.breaker.circuits.conditions import GRACE_NS
 from services.gateway.accounts import RealAccountRefused, allowed_account
 from tests.processes.docs.pages import DOCS, ROOT, agrees, blocks, missing, steps
 from tests.processes.docs.reader import Reader, recording

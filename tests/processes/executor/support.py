@@ -22,11 +22,11 @@ from orderfuse.bus.fields import Message
 from orderfuse.bus.orders import Submit
 from orderfuse.circuit import TradingCircuitBreaker
 from orderfuse.settings import DispatchSettings, IbSettings, Settings
+from services.executor.account.position_breaks import PositionBreaks
 from services.executor.inputs import Input, Tick
 from services.executor.journal import Journal
-from services.executor.ledger import Ledger
 from services.executor.loop import ExecutorLoop
-from services.executor.position_breaks import PositionBreaks
+from services.executor.orders.ledger import Ledger
 from services.executor.script import IBConnectionManager, OrderExecutionEngine
 from services.executor.stage import Stage
 from services.gateway.checks import CheckedOrder, check

@@ -11,10 +11,10 @@ import pytest
 from loguru import logger
 
 from orderfuse.settings import IbSettings
-from services.executor import doubts
 from services.executor.batch import Keep
 from services.executor.journal import Journal, JournalError, JournalMismatch
-from services.executor.records import OrderRecord
+from services.executor.orders import doubts
+from services.executor.orders.records import OrderRecord
 from services.gateway.accounts import AccountRefused, RealAccountRefused
 from services.gateway.diagnosis import FIRST_REQUEST_ID
 from services.gateway.ib_client import Session

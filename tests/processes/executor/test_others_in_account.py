@@ -19,10 +19,10 @@ from msgspec import structs
 
 from orderfuse.bus.control import MAX_TOLD
 from orderfuse.settings import IbSettings
-from services.executor.foreign_orders import MAX_SEEN, ForeignOrders, foreign_order
+from services.executor.account.foreign_orders import MAX_SEEN, ForeignOrders, foreign_order
+from services.executor.account.others_in_account import ForeignPolicy
+from services.executor.account.told_positions import STANDS_SECS, ToldPositions
 from services.executor.journal import Journal
-from services.executor.others_in_account import ForeignPolicy
-from services.executor.told_positions import STANDS_SECS, ToldPositions
 from services.gateway.diagnosis import FIRST_REQUEST_ID, LAST_REQUEST_ID
 from services.gateway.pacing import Pacer
 from services.gateway.reports import OpenOrderReport

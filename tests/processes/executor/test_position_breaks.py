@@ -11,8 +11,8 @@ import ib_insync
 import pytest
 from loguru import logger
 
+from services.executor.account.position_breaks import BUSY_SIGHTINGS, Baseline, LegFill, PositionBreaks
 from services.executor.journal import Journal
-from services.executor.position_breaks import BUSY_SIGHTINGS, Baseline, LegFill, PositionBreaks
 from services.gateway.asking import OVERDUE_SECS, Asking
 from services.gateway.position_list import Held, PositionList
 from services.gateway.reports import PositionReport

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from services.executor.outcomes import MODIFY, NEW, Meaning, for_order
+from services.executor.orders.outcomes import MODIFY, NEW, Meaning, for_order
 from services.paper.faults.texts import BEFORE_BOOKING, text_for
 from tests.orders import submit
 from tests.processes.executor.playing import LIMIT, Play, play, replace_of

@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.executor.outcomes import CANCEL, MODIFY, NEW, Meaning, for_order
+from services.executor.orders.outcomes import CANCEL, MODIFY, NEW, Meaning, for_order
 from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,

@@ -27,10 +27,10 @@ from orderfuse.bus.orders import Cancel, Heartbeat, Replace, Submit
 from orderfuse.circuit import CircuitBreakerConfig
 from orderfuse.settings import BreakerSettings, DispatchSettings, ExecutorSettings, Settings
 from services.breaker.batch import AnsweredRequest, KeptHeartbeat, Numbering
+from services.breaker.circuits.scopes import KeptCircuit
+from services.breaker.dispatch.owed import OwedCancel
 from services.breaker.inputs import FromControl, FromDispatch, FromFeedback, FromOrders, Started, Tick, UnreadableOrder
 from services.breaker.orders import OrderRecord
-from services.breaker.owed import OwedCancel
-from services.breaker.scopes import KeptCircuit
 from services.breaker.stage import Saved, Stage
 from services.breaker.unsaved import Unsaved
 from services.runtime.now import Now
@@ -51,7 +51,7 @@ OPS = {
     "accept": AcceptRequest,
 }
 STOCK = {"secType": "STK", "symbol": "SPY", "exchange": "SMART", "currency": "USD"}
-# services.executor.order_states and overdue; tests.simulation.judge plays the real one.
+# services.executor.orders.order_states and overdue; tests.simulation.judge plays the real one.
 SUCCESS_STATUSES = ("Submitted", "Filled")
 RESTING_SECS = 2
 BUY = {"action": "BUY", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 10.5}

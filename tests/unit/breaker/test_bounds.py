@@ -8,11 +8,11 @@ import pytest
 from orderfuse.bus.orders import Cancel
 from orderfuse.settings import BreakerSettings
 from services.breaker.batch import Batch
-from services.breaker.keeping import AGAIN_SECS, DAY_NS
-from services.breaker.lookups import Lookup, Lookups
+from services.breaker.control.lookups import Lookup, Lookups
 from services.breaker.refusals import FEW, Budget, Refusals, Refused
 from services.breaker.remembered import RememberedCancels, Share
 from services.breaker.stage_bounds import of_stage
+from services.breaker.store.keeping import AGAIN_SECS, DAY_NS
 from services.wire.standing import Drift
 from tests.unit.breaker.harness import SECOND, filled, trading, wall_ns_of
 from tests.unit.breaker.test_restart import event, open_journal

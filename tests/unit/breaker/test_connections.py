@@ -1,6 +1,6 @@
 """How many connections a link has: what is counted, and when there is room."""
 
-from services.breaker.connections import EMPTY_SECS, MOST_AT_ONCE, Connections
+from services.breaker.public.connections import EMPTY_SECS, MOST_AT_ONCE, Connections
 
 
 def test_a_batch_counts_as_the_most_until_all_of_it_are_in():

@@ -8,7 +8,7 @@ from orderfuse.bus.codec import MAX_FRAME_BYTES, encode
 from orderfuse.bus.control import MAX_TOLD
 from services.breaker.core import MAX_FENCES
 from services.breaker.inputs import Missed
-from services.executor.foreign_orders import MAX_ACTION, MAX_TYPE
+from services.executor.account.foreign_orders import MAX_ACTION, MAX_TYPE
 from services.wire.dispatch import Fence, Hello, NotWelcome, Place, Welcome
 from services.wire.standing import Drift, ForeignOrder
 from tests.unit.breaker.harness import (

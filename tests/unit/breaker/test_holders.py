@@ -1,10 +1,10 @@
 """What one process may have of a link, and what is said of it: pure counting."""
 
-from services.breaker import bounds, descriptors, flooding, holders, repeats, subscriptions
-from services.breaker.flooding import Flooding
-from services.breaker.holders import Holders
-from services.breaker.repeats import Repeats
-from services.breaker.subscriptions import MOST_CHANGES, MOST_STANDING, Subscriptions
+from services.breaker.public import bounds, descriptors, flooding, holders, repeats, subscriptions
+from services.breaker.public.flooding import Flooding
+from services.breaker.public.holders import Holders
+from services.breaker.public.repeats import Repeats
+from services.breaker.public.subscriptions import MOST_CHANGES, MOST_STANDING, Subscriptions
 
 PID, OTHER = 100, 200
 

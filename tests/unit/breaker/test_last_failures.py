@@ -9,7 +9,7 @@ import pytest
 from orderfuse.bus.codec import MAX_REPLY_BYTES, encode_map
 from orderfuse.bus.events import Cancelled, Rejected, ReplaceFailed
 from services.breaker.batch import Batch
-from services.breaker.last_failures import MAX_TOLD_BYTES, MOST, Failed
+from services.breaker.control.last_failures import MAX_TOLD_BYTES, MOST, Failed
 from tests.unit.breaker.harness import BUY, now_of, open_by_rejections, settings_of, trading, wall_ns_of
 from tests.unit.breaker.test_conditions import blip
 from tests.unit.breaker.test_restart import JournalRig

@@ -9,9 +9,9 @@ import pytest
 from orderfuse.bus.codec import convert
 from orderfuse.bus.control import OrdersRequest
 from services.breaker.batch import Batch
-from services.breaker.history import CHUNK_ROWS
+from services.breaker.control.queries import answer_orders
 from services.breaker.journal import FILE, Journal
-from services.breaker.queries import answer_orders
+from services.breaker.store.history import CHUNK_ROWS
 from tests.clocks import ManualClock
 from tests.unit.breaker.harness import SECOND, complete, settings_of, wall_ns_of
 from tests.unit.breaker.test_restart import JournalRig
@@ -68,7 +68,7 @@ def test_the_newest_come_first_page_by_page_and_each_once(make):
 def test_an_order_that_is_decided_while_a_list_is_put_together_stands_in_it_once(
     make, monkeypatch, oldest_first, when, chunk_rows
 ):
-    monkeypatch.setattr("services.breaker.history.CHUNK_ROWS", chunk_rows)
+    monkeypatch.setattr("services.breaker.store.history.CHUNK_ROWS", chunk_rows)
     r = make(window=3)
     for number in range(6):
         r.submit(f"o-{number}")

@@ -10,9 +10,9 @@ import pytest
 from orderfuse.bus.codec import convert
 from orderfuse.bus.control import EventsRequest, OrdersRequest
 from services.breaker.batch import Batch, Numbering, Publication
-from services.breaker.history import CHUNK_BYTES, CHUNK_ROWS
+from services.breaker.control.queries import answer_events, answer_orders
 from services.breaker.journal import FILE
-from services.breaker.queries import answer_events, answer_orders
+from services.breaker.store.history import CHUNK_BYTES, CHUNK_ROWS
 from tests.clocks import ManualClock
 from tests.unit.breaker.harness import complete, settings_of
 from tests.unit.breaker.test_restart import JournalRig, event

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from services.breaker.lookups import MOST, MOST_OF_ONE, Lookup, Lookups
+from services.breaker.control.lookups import MOST, MOST_OF_ONE, Lookup, Lookups
 
 
 def answer(rows, told=None):

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from services.breaker.history import ReadError
 from services.breaker.refusals import KEPT_AT_ONCE, MOST_OF_ALL
+from services.breaker.store.history import ReadError
 from services.wire.dispatch import Fence, Place
 from services.wire.feedback import Adopted
 from tests.unit.breaker.harness import BUY, SECOND, STOCK, MemoryHistory, Rig, rig, trading, wall_ns_of

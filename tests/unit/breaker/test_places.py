@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.breaker.scopes import Unreadable
+from services.breaker.circuits.scopes import Unreadable
 from tests.unit.breaker.harness import BUY, Executor, Rig, trading, wall_ns_of
 
 ATTACKER, HONEST, ANOTHER = "pid 1", "pid 2", "pid 3"

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.breaker.requests import MOST, MOST_OF_ONE, Requests
+from services.breaker.control.requests import MOST, MOST_OF_ONE, Requests
 
 
 def add(requests, sender, *payloads):

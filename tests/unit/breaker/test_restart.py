@@ -14,11 +14,11 @@ from orderfuse.bus.control import EventsRequest, OrdersRequest
 from orderfuse.bus.events import Replaced
 from services.breaker.backlog import MAX_UNSAVED_EVENTS
 from services.breaker.batch import Batch, HandDecision, Numbering, Publication
+from services.breaker.control.queries import answer_events, answer_orders
 from services.breaker.inputs import Ending, JournalSeen
 from services.breaker.journal import FILE, Journal, JournalError
-from services.breaker.keeping import AGAIN_SECS, DAY_NS, EVENT_OVERHEAD, EVERY_SECS, STEADY_SECS
-from services.breaker.queries import answer_events, answer_orders
-from services.breaker.restoring import SEQ_JUMP
+from services.breaker.store.keeping import AGAIN_SECS, DAY_NS, EVENT_OVERHEAD, EVERY_SECS, STEADY_SECS
+from services.breaker.store.restoring import SEQ_JUMP
 from services.wire.dispatch import CancelOrder, ReplaceOrder, Welcome
 from tests.clocks import ManualClock
 from tests.unit.breaker.harness import (
@@ -677,7 +677,7 @@ def kept_events(journal):
 
 
 def test_events_older_than_a_week_are_forgotten_a_few_at_a_time(journal, monkeypatch):
-    monkeypatch.setattr("services.breaker.keeping.AT_ONCE", 10)
+    monkeypatch.setattr("services.breaker.store.keeping.AT_ONCE", 10)
     journal.save(Batch(publications=[event(seq, at_ns=SECOND) for seq in range(1, 26)] + [event(26)]))
     keeping, left = journal._keeping, []
     keeping.tidy(0, 8 * DAY_NS - HOUR_NS)
@@ -689,7 +689,7 @@ def test_events_older_than_a_week_are_forgotten_a_few_at_a_time(journal, monkeyp
 
 
 def test_events_take_no_more_room_than_they_may_and_the_oldest_go(home, monkeypatch):
-    monkeypatch.setattr("services.breaker.keeping.AT_ONCE", 10)
+    monkeypatch.setattr("services.breaker.store.keeping.AT_ONCE", 10)
     journal = open_journal(home, wall_ns=SECOND, monotonic_ns=0, keep_events_bytes=20_000)
     journal.save(Batch(publications=[event(seq, at_ns=seq) for seq in range(1, 301)]))
     for step in range(50):
@@ -725,7 +725,7 @@ def test_an_order_that_never_passed_is_forgotten_after_a_day_and_one_that_passed
 
 
 def test_the_newest_decisions_of_people_are_kept(journal, monkeypatch):
-    monkeypatch.setattr("services.breaker.keeping.KEEP_DECISIONS", 10)
+    monkeypatch.setattr("services.breaker.store.keeping.KEEP_DECISIONS", 10)
     journal.save(Batch(decisions=[HandDecision("trip", "system", str(number), "ann") for number in range(25)]))
     journal._keeping.tidy(0, SECOND)
     reasons = [row[0] for row in journal._db.execute("SELECT reason FROM decisions ORDER BY number")]

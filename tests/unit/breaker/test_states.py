@@ -101,7 +101,7 @@ def test_the_repeats_of_many_are_spread_and_none_is_left_out():
 
 
 def test_the_sign_of_life_comes_in_time_however_many_states_are_due(monkeypatch):
-    monkeypatch.setattr("services.breaker.states.MAX_REPEATS_AT_ONCE", 1)
+    monkeypatch.setattr("services.breaker.circuits.states.MAX_REPEATS_AT_ONCE", 1)
     r = trading(max_strategies=100)
     for number in range(60):
         r.ask("trip", scope=f"strategy:s-{number}", reason="x")

@@ -6,9 +6,9 @@ from itertools import zip_longest
 from typing import Any
 
 from services.breaker import dispatcher
+from services.breaker.circuits.places import Places
 from services.breaker.gates import turn_of
 from services.breaker.orders import OrderRecord
-from services.breaker.places import Places
 from services.breaker.queues import Queues
 from tests.unit.breaker.harness import trading
 

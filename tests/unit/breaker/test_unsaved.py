@@ -1,7 +1,7 @@
 """What one turn has decided and not saved yet is known to the next input of the same turn."""
 
 from services.breaker.batch import AnsweredRequest, Batch, Publication
-from services.breaker.scopes import KeptCircuit
+from services.breaker.circuits.scopes import KeptCircuit
 from services.breaker.unsaved import Unsaved
 from tests.unit.breaker.harness import MemoryHistory, filled, trading
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from services.executor.batch import Keep
 from services.executor.journal import Journal
-from services.executor.ledger import Ledger
-from services.executor.records import Effects, OrderRecord
+from services.executor.orders.ledger import Ledger
+from services.executor.orders.records import Effects, OrderRecord
 from services.gateway.reports import (
     CommissionReport,
     CompletedOrderReport,

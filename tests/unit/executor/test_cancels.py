@@ -6,10 +6,10 @@ import pytest
 
 from orderfuse import Attached
 from orderfuse.bus.events import CancelFailed, Cancelled, ReplaceFailed, Unknown
-from services.executor.cancel_watch import LONGEST_SECS
-from services.executor.cancels import MAX_LATER
-from services.executor.doubts import Doubt
-from services.executor.records import Change
+from services.executor.orders.cancel_watch import LONGEST_SECS
+from services.executor.orders.cancels import MAX_LATER
+from services.executor.orders.doubts import Doubt
+from services.executor.orders.records import Change
 from services.gateway.frames import CancelOrder as CancelFrame
 from services.gateway.reports import Closed, RequestEnd
 from services.wire import dispatch

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.executor.doubts import ROUNDS_APART_SECS, Doubt, Rounds, same_trading_day
+from services.executor.orders.doubts import ROUNDS_APART_SECS, Doubt, Rounds, same_trading_day
 
 
 def test_two_rounds_ten_seconds_apart_over_a_newer_connection_settle_a_doubt() -> None:

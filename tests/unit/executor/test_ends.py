@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from orderfuse.bus.events import Cancelled, Filled, Rejected, ReplaceFailed
-from services.executor.ledger import GROUP_ENDS_SECS
-from services.executor.records import Change
+from services.executor.orders.ledger import GROUP_ENDS_SECS
+from services.executor.orders.records import Change
 from tests.unit.executor.bench import PERM, Bench, completed, error, executed, opened, status
 
 NO_REASON = "Order Canceled - reason:"

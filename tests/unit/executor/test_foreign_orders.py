@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orderfuse.bus.control import MAX_TOLD
-from services.executor.foreign_orders import MAX_SEEN, ForeignOrders
+from services.executor.account.foreign_orders import MAX_SEEN, ForeignOrders
 from services.gateway.reports import OpenOrderReport
 from services.wire import dispatch
 from tests.unit.executor.rig import Rig

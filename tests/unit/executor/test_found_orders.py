@@ -6,8 +6,8 @@ from typing import Any
 
 from orderfuse.bus.events import Accepted, Cancelled, Filled, Replaced, ReplaceFailed, Unknown
 from orderfuse.bus.fields import ADOPTED
-from services.executor.found_orders import MAX_HELD, FoundOrders, expected
-from services.executor.records import Change, OrderRecord
+from services.executor.orders.found_orders import MAX_HELD, FoundOrders, expected
+from services.executor.orders.records import Change, OrderRecord
 from services.gateway.reports import CompletedOrderReport, ErrorReport, ExecutionReport, OpenOrderReport, StatusReport
 from services.wire.dispatch import Expect, ExpectedChange
 from services.wire.feedback import Adopted

@@ -12,13 +12,13 @@ from orderfuse.bus.orders import Attached
 from orderfuse.settings import ExecutorSettings, IbSettings
 from services.executor.batch import Batch
 from services.executor.breaker_link import Waiting
-from services.executor.ends import Ending
 from services.executor.inputs import Done, Ordered, Tick, Unsent
 from services.executor.invariants import check_batch
 from services.executor.journal import Journal
-from services.executor.order_at_ib import OrderAtIb
-from services.executor.order_ends import try_end
-from services.executor.records import Change, Effects, OrderRecord
+from services.executor.orders.ends import Ending
+from services.executor.orders.order_at_ib import OrderAtIb
+from services.executor.orders.order_ends import try_end
+from services.executor.orders.records import Change, Effects, OrderRecord
 from services.executor.stage import Stage
 from services.gateway.checks import CheckedOrder
 from services.gateway.frames import Ask, CancelOrder, ChangeOrder, Dial, Frame, PlaceOrders, WireOrder

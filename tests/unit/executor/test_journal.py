@@ -10,7 +10,7 @@ from orderfuse.bus.events import Accepted, Filled
 from services.executor.batch import Keep
 from services.executor.global_cancel import OwedCancel
 from services.executor.journal import KEEP_FEEDBACK_NS, MARK_TAKEN_NS, Journal, JournalError, JournalMismatch
-from services.executor.records import Execution, OrderRecord
+from services.executor.orders.records import Execution, OrderRecord
 from services.wire.feedback import Feedback
 
 PATH = "executor.sqlite"

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderfuse.bus.events import Accepted, CancelFailed, Cancelled, Filled, Rejected, ReplaceFailed, Unknown
-from services.executor.attribution import MAX_CODES_TOLD, MAX_EARLY_COMMISSIONS
 from services.executor.batch import Keep
 from services.executor.journal import Journal
-from services.executor.ledger import KEEP_ENDED_SECS
-from services.executor.records import Change, Execution
+from services.executor.orders.attribution import MAX_CODES_TOLD, MAX_EARLY_COMMISSIONS
+from services.executor.orders.ledger import KEEP_ENDED_SECS
+from services.executor.orders.records import Change, Execution
 from services.gateway.reports import (
     CompletedOrderReport,
     ErrorReport,
@@ -635,7 +635,7 @@ def test_a_corrected_execution_leaves_nothing_behind() -> None:
 
 
 def test_ended_orders_are_bounded_whatever_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.executor.ledger.MAX_ENDED", 2)
+    monkeypatch.setattr("services.executor.orders.ledger.MAX_ENDED", 2)
     bench = Bench().say(executed("e1"))
     for number in range(2, 5):
         bench.write(f"o-{number}")

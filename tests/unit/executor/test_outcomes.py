@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from services.executor.outcomes import (
+from services.executor.orders.outcomes import (
     CANCEL,
     MODIFY,
     NEW,
@@ -14,9 +14,9 @@ from services.executor.outcomes import (
     for_order,
     may_be_read_only,
 )
-from services.gateway.meanings import DOES, Group
-from services.gateway.order_codes import CANCEL_GROUPS, MODIFY_GROUPS, NEW_GROUPS
-from services.gateway.system_codes import SYSTEM, SYSTEM_GROUPS, for_system
+from services.gateway.codes.meanings import DOES, Group
+from services.gateway.codes.order_codes import CANCEL_GROUPS, MODIFY_GROUPS, NEW_GROUPS
+from services.gateway.codes.system_codes import SYSTEM, SYSTEM_GROUPS, for_system
 
 TABLES: dict[str, tuple[Group, ...]] = {
     "new": NEW_GROUPS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.executor.position_breaks import Baseline, Findings, LegFill, PositionBreaks
+from services.executor.account.position_breaks import Baseline, Findings, LegFill, PositionBreaks
 from services.gateway.position_list import Held
 from services.gateway.reports import Traits
 from services.wire.standing import Drift

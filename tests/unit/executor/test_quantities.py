@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from orderfuse.bus.events import Cancelled, Filled, Rejected, ReplaceFailed, Unknown
-from services.executor.quantities import LOOK_AGAIN_SECS
-from services.executor.records import Change
+from services.executor.orders.quantities import LOOK_AGAIN_SECS
+from services.executor.orders.records import Change
 from tests.unit.executor.bench import Bench, completed, error, executed, opened, status
 
 CANCELED = error(202, "Order Canceled - reason:")

@@ -10,7 +10,7 @@ from orderfuse import Attached
 from services.executor.batch import Batch, Keep
 from services.executor.inputs import Unsent
 from services.executor.journal import Journal
-from services.executor.records import OrderRecord
+from services.executor.orders.records import OrderRecord
 from services.gateway.diagnosis import FIRST_REQUEST_ID
 from services.gateway.frames import CancelEverything, CancelOrder, ChangeOrder, Frame, PlaceOrders
 from services.gateway.reports import (

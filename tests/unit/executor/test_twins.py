@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from orderfuse.bus.events import Accepted, CancelFailed, Cancelled, Filled, Unknown
-from services.executor.twins import MAX_TWINS
+from services.executor.orders.twins import MAX_TWINS
 from services.wire.feedback import Working
 from tests.unit.executor.bench import OURS, Bench, completed, error, executed, opened, status
 

@@ -24,8 +24,8 @@ from typing import Any
 import ib_insync
 
 from orderfuse import __version__
-from services.breaker import schema as breaker_schema
-from services.executor import schema as executor_schema
+from services.breaker.store import schema as breaker_schema
+from services.executor.store import schema as executor_schema
 from tests.processes.pipeline.pipeline import SERVICES, Pipeline, running, wait_until
 from tests.processes.pipeline.raw import RawProgram
 from tests.unit.journals.contents import CLIENT_ID, FILES, contents, copied

@@ -1,0 +1,1 @@
+"""What people and programs ask on `control`, and what they are answered."""

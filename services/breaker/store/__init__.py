@@ -1,0 +1,1 @@
+"""What stands in the breaker's journal, and how it gets there and back."""

@@ -1,0 +1,1 @@
+"""What stands in the executor's journal, and how it gets there and back."""

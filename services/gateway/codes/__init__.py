@@ -1,0 +1,1 @@
+"""IB's codes as tables: what each means, and what it makes orderfuse do."""
