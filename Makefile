@@ -20,13 +20,13 @@ help:
 	@echo "make run           start the whole pipeline against the paper gateway (ctrl-C ends it)"
 	@echo "make demo          one incident in half a minute: what orderfuse does when IB begins to reject"
 	@echo "make test          lint, types and all tests (PYTHON=python3.12 takes another interpreter)"
-	@echo "make test-fast     the tests that open no socket and compute for no seconds, in some 20 s"
+	@echo "make test-fast     the unit tests without those that compute for seconds, in some 20 s"
 	@echo "make docs          the documents as a site, in site/"
 	@echo "make record-docs   run what the documents print, and write down what it says now"
 	@echo "make simulate      both middles in virtual time, with a model of IB and kills anywhere (SEEDS=10000, FIRST=0)"
 	@echo "make judge         what IB may say of an order, in any order, to the real executor (SEEDS=100000, FIRST=0)"
 	@echo "make test-clients  four real IB clients against the paper gateway, each in its own environment"
-	@echo "make crash         kill -9 at 200 named points, resumable (CASES=1000, FIRST=200)"
+	@echo "make crash         kill -9 at 37 named points in 200 cases, resumable (CASES=1000, FIRST=200)"
 	@echo "make stops         a stop with breaker and executor dying around it, at random (CASES=500, SEED=1)"
 	@echo "make fuzz          garbage on the public links while a strategy trades (SECS=600, SEED=1)"
 	@echo "make lint          ruff and mypy only"
@@ -64,7 +64,8 @@ lint: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# First what needs no socket, with the branches it takes counted, and then what waits for processes.
+# First what needs no socket, with the branches it takes counted (below 97 % of what decides it fails), and then what
+# waits for processes.
 test: lint
 	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report= tests/unit tests/simulation
 	@$(BIN)/python -m tests.covered

@@ -312,7 +312,10 @@ AnyOrderEvent = (
 
 
 class State(Message, frozen=True, kw_only=True, tag="state", omit_defaults=False):
-    """The state of one circuit: at every change, and every 500 ms as a repeat.
+    """The state of one circuit: at every change, and again as a repeat.
+
+    That of the system is repeated every 500 ms; that of a strategy likewise, but every 10 s while it is CLOSED and no
+    condition of its own holds.
 
     Attributes:
         scope: what the circuit guards: `system` or `strategy:<id>`.

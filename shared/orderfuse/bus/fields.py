@@ -29,7 +29,7 @@ ConditionName = Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z
 OPERATOR, ADOPTED = "operator", "adopted"
 RESERVED_STRATEGIES = frozenset({OPERATOR, ADOPTED})
 
-# Of a circuit's state; and how many were executed at which price, as a person says who settles an order.
+# The generation of a circuit's state. Shares and price as a person gives them who resolves an order.
 Generation = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Shares = Annotated[float, Meta(gt=0, le=1e15)]
 # IB's number of a contract or of an order.

@@ -32,8 +32,8 @@ EVERYTHING = ("order/", "health/", "state/")
 # nothing comes any more.
 SIGN_OF_LIFE = "state/system/"
 SILENCE_S = 1.75
-# The link holds 10,000 messages for us; with the most strategies allowed (100, two states a second each)
-# that is 50 s. Whoever reads less often than every 10 s asks the journal what was dropped.
+# The link holds 10,000 messages for us: 50 s even if 100 strategies (the default) are all OPEN, when each state is told
+# twice a second. Whoever reads less often than every 10 s asks the journal what was dropped.
 PAUSE_S = 10.0
 # A journal that did not answer is asked again this much later; meanwhile the topic waits.
 RETRY_S = 1.0
