@@ -1,4 +1,4 @@
-"""The armed faults, and which of them strike now."""
+"""The armed faults, and which of them are injected now."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _F = TypeVar("_F", bound=Fault)
 
 @dataclass(slots=True)
 class _Armed:
-    """A fault that waits: how often it still strikes, and from when on."""
+    """A fault that waits: how often it is still injected, and from when on."""
 
     fault: Fault
     left: int
     from_secs: float
     from_orders: int
-    until_secs: float | None = None  # once it has struck, of one that strikes for a time and not for a number
+    until_secs: float | None = None  # once injected, of one that lasts for a time and not for a number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class ArmedFaults:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.struck: Counter[str] = Counter()
+        self.injected: Counter[str] = Counter()
         self.orders = 0
         # Whether IB is away, as far as the notices 1100, 1101 and 1102 have told.
         self.away = False
@@ -103,8 +103,8 @@ class ArmedFaults:
         self.orders += 1
 
     def for_order(self, operation: Operation) -> list[OrderFault]:
-        """Return the faults that strike what a client does to an order, and use each of them once."""
-        return self._strike(
+        """Return the faults for what a client does to an order, and use each of them once."""
+        return self._inject(
             OrderFault,
             lambda fault: (
                 _fits_order(fault, operation) and (self.away or not (isinstance(fault, TwinOrders) and fault.away))
@@ -115,10 +115,10 @@ class ArmedFaults:
     def for_message(
         self, message: str, client_id: int | None, order_ref: str, *, listed: bool = False
     ) -> list[MessageFault]:
-        """Return the faults that strike a message that is about to leave, `listed` if somebody asked for it."""
+        """Return the faults for a message that is about to leave, `listed` if somebody asked for it."""
         if not self._armed[MessageFault]:
             return []
-        return self._strike(
+        return self._inject(
             MessageFault,
             lambda fault: (
                 fault.message == message
@@ -129,14 +129,14 @@ class ArmedFaults:
         )
 
     def for_request(self, request: str, client_id: int) -> UnansweredRequests | None:
-        """Return the fault that strikes a request, None for none."""
-        return self._strike_one(
+        """Return the fault for a request, None for none."""
+        return self._inject_one(
             UnansweredRequests, lambda fault: fault.request == request and fault.client_id in (None, client_id)
         )
 
     def for_connection(self, client_id: int | None) -> RefuseConnections | None:
-        """Return the fault that strikes a connection: a new one (None), or one that says its client id."""
-        return self._strike_one(
+        """Return the fault for a connection: a new one (None), or one that says its client id."""
+        return self._inject_one(
             RefuseConnections,
             lambda fault: (
                 (fault.how == "in_use" and fault.client_id in (None, client_id))
@@ -147,18 +147,18 @@ class ArmedFaults:
 
     def due(self, ready: Callable[[Action], bool] = lambda _: True) -> list[Action]:
         """Return the actions whose time has come and that are `ready`; the others wait on."""
-        return self._strike(Action, ready, id) if self._armed[Action] else []
+        return self._inject(Action, ready, id) if self._armed[Action] else []
 
-    def _strike_one(self, kind: type[_F], fits: Callable[[_F], bool]) -> _F | None:
+    def _inject_one(self, kind: type[_F], fits: Callable[[_F], bool]) -> _F | None:
         if not self._armed[RequestFault]:
             return None
-        struck = self._strike(RequestFault, lambda fault: isinstance(fault, kind) and fits(fault))
-        return struck[0] if struck else None  # type: ignore[return-value]
+        injected = self._inject(RequestFault, lambda fault: isinstance(fault, kind) and fits(fault))
+        return injected[0] if injected else None  # type: ignore[return-value]
 
-    def _strike(self, family: type[_F], fits: Callable[[_F], bool], role: Callable[[_F], object] = type) -> list[_F]:
+    def _inject(self, family: type[_F], fits: Callable[[_F], bool], role: Callable[[_F], object] = type) -> list[_F]:
         """Use the faults of a family that fit, at most one for each role; a second one waits for its turn."""
         queue = self._armed[family]
-        struck: dict[object, _F] = {}
+        injected: dict[object, _F] = {}
         if not queue:
             return []
         now = self._clock()
@@ -169,17 +169,17 @@ class ArmedFaults:
             if armed.until_secs is not None and now >= armed.until_secs:
                 queue.remove(armed)
                 continue
-            if role(fault) in struck or not fits(fault):
+            if role(fault) in injected or not fits(fault):
                 continue
-            struck[role(fault)] = fault
-            self.struck[kind_of(fault)] += 1
+            injected[role(fault)] = fault
+            self.injected[kind_of(fault)] += 1
             if isinstance(fault, MessageFault) and fault.for_secs:
                 armed.until_secs = armed.until_secs or now + fault.for_secs
                 continue
             armed.left -= 1
             if armed.left <= 0:
                 queue.remove(armed)
-        return list(struck.values())
+        return list(injected.values())
 
 
 def _role(fault: OrderFault) -> object:

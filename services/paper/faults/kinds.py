@@ -1,6 +1,6 @@
 """Every fault that can be played, by its name: `KINDS`, how one is read, and what of it is told to people.
 
-A fault says when it strikes, whom, and what happens; nothing here does it. Four families bite in four places:
+A fault says when it happens, to whom, and what; nothing here does it. Four families have four places:
 an `OrderFault` where an order is placed, changed or cancelled (before it is booked, or in what is told of it),
 a `MessageFault` where one message leaves, a `RequestFault` where a request or a connection comes in, and an
 `Action` whenever its time has come.
@@ -8,7 +8,6 @@ a `MessageFault` where one message leaves, a `RequestFault` where a request or a
 
 from __future__ import annotations
 
-import difflib
 import json
 import types
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from orderfuse.text import MAX_VALUE, ROUGHLY_ALIKE, did_you_mean, plain
 from services.paper.faults.around_orders import (
     CorrectFills,
     CutConnection,
@@ -117,20 +117,20 @@ def make_fault(kind: object, given: Mapping[str, Any], *, as_text: bool = False)
         FaultError: There is no such kind or field, a value is not allowed, or one is missing.
     """
     if not isinstance(kind, str) or kind not in KINDS:
-        raise FaultError(f"kind is {shown(kind)}; {_nearest(str(kind), KINDS)}")
+        raise FaultError(f"kind is {in_json(kind)}{_nearest(str(kind), KINDS)}")
     struct = KINDS[kind]
     hints = get_type_hints(struct, include_extras=True)
     values = {}
     for key, value in given.items():
         if key not in hints:
             known = ", ".join(struct.__struct_fields__)
-            raise FaultError(f"unknown: {shown(key)}; {_nearest(key, hints)}; known for {kind}: {known}", key)
+            raise FaultError(f"unknown: {in_json(key)}{_nearest(key, hints)}; known for {kind}: {known}", key)
         try:
             values[key] = msgspec.convert(value, hints[key], strict=not as_text)
         except msgspec.ValidationError:
             what = allowed(hints[key])
             verb = "are" if "numbers" in what else "is"
-            raise FaultError(f"{key} is {shown(value)}; allowed {verb} {what}", key) from None
+            raise FaultError(f"{key} is {in_json(value)}; allowed {verb} {what}", key) from None
     missing = [field.name for field in msgspec.structs.fields(struct) if field.required and field.name not in values]
     if missing:
         raise FaultError(f"{kind} needs {missing[0]}: {allowed(hints[missing[0]])}", missing[0])
@@ -153,7 +153,7 @@ def describe_kinds() -> dict[str, dict[str, Any]]:
         hints = get_type_hints(struct, include_extras=True)
         rows = {
             field.name: allowed(hints[field.name])
-            + (" (required)" if field.required else f" (default {shown(field.default)})")
+            + (" (required)" if field.required else f" (default {in_json(field.default)})")
             for field in msgspec.structs.fields(struct)
         }
         table[name] = {"does": (struct.__doc__ or "").strip(), "fields": rows}
@@ -177,11 +177,9 @@ def allowed(hint: Any) -> str:
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return did_you_mean(name, known, alike=ROUGHLY_ALIKE) or f"; known are {', '.join(known)}"
 
 
-def shown(value: object) -> str:
-    """Return a value for an error text, short."""
-    text = json.dumps(value, default=str)
-    return text if len(text) <= 60 else text[:57] + "..."
+def in_json(value: object) -> str:
+    """Return a value for a text, short, as who asks has written it: the control socket speaks JSON."""
+    return plain(json.dumps(value, default=str), MAX_VALUE)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from orderfuse.home import why
+from orderfuse.text import ROUGHLY_ALIKE, nearest
 from services.paper.faults.families import Fault, FaultError
 from services.paper.faults.kinds import make_fault
 
@@ -42,8 +42,8 @@ def load_scenario(path: Path) -> list[Fault]:
         raise ScenarioError(f"{path} is not valid TOML: {error}") from error
     for key in document:
         if key != "fault":
-            near = difflib.get_close_matches(key, ["fault"], cutoff=0.5)
-            hint = "did you mean [[fault]]?" if near else "a scenario is a list of [[fault]] tables"
+            near = nearest(key, ["fault"], alike=ROUGHLY_ALIKE)
+            hint = f"did you mean [[{near}]]?" if near else "a scenario is a list of [[fault]] tables"
             raise ScenarioError(f"{path}{_line_of(text, 0, key)}: unknown table {key}; {hint}")
     tables = document.get("fault", [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):

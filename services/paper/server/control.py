@@ -15,7 +15,7 @@ from loguru import logger
 
 from services.paper.faults.armed import ArmedFaults, TooManyFaultsError
 from services.paper.faults.families import Fault, FaultError
-from services.paper.faults.kinds import describe_kinds, fields_of, kind_of, make_fault, shown
+from services.paper.faults.kinds import describe_kinds, fields_of, in_json, kind_of, make_fault
 from services.paper.market.instruments import UnknownContractError
 from services.paper.wire.record import WireRecord
 
@@ -140,7 +140,7 @@ class ControlSocket:
         name = request.pop("op", None)
         op = self._ops.get(name) if isinstance(name, str) else None
         if op is None:
-            return {"ok": False, "error": f"op is {shown(name)}; known are {', '.join(sorted(self._ops))}"}
+            return {"ok": False, "error": f"op is {in_json(name)}; known are {', '.join(sorted(self._ops))}"}
         try:
             return {"ok": True, **op(request)}
         except (ControlError, FaultError, TooManyFaultsError, UnknownContractError) as error:
@@ -176,7 +176,7 @@ class ControlSocket:
             return self._play(make_fault(kind, request))
         _no_more(request, "kind, texts")
         if not isinstance(texts, dict):
-            raise ControlError(f"texts is {shown(texts)}; allowed is an object with text for each field")
+            raise ControlError(f"texts is {in_json(texts)}; allowed is an object with text for each field")
         return self._play(make_fault(kind, texts, as_text=True))
 
     def _play(self, fault: Fault) -> dict[str, Any]:
@@ -201,7 +201,7 @@ class ControlSocket:
     def _report(self, request: dict[str, Any]) -> dict[str, Any]:
         _no_more(request, "none")
         faults = self._gateway.faults
-        return {**self._gateway.status(), "armed": faults.armed(), "struck": dict(faults.struck)}
+        return {**self._gateway.status(), "armed": faults.armed(), "struck": dict(faults.injected)}
 
 
 def _remove_stale(path: Path) -> None:
@@ -225,4 +225,4 @@ def _remove_stale(path: Path) -> None:
 
 def _no_more(request: dict[str, Any], known: str) -> None:
     if request:
-        raise ControlError(f"unknown: {', '.join(map(shown, sorted(request)))}; known for this op: {known}")
+        raise ControlError(f"unknown: {', '.join(map(in_json, sorted(request)))}; known for this op: {known}")

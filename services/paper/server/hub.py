@@ -228,10 +228,10 @@ class PaperHub:
     def copies(self, session: Session, message: str, order_ref: str, *, listed: bool) -> Sequence[float]:
         """Return after how many seconds each copy of a message leaves."""
         number, delay_secs = 1, 0.0
-        struck = self.faults.for_message(message, session.client_id, order_ref, listed=listed)
-        if not struck:
+        injected = self.faults.for_message(message, session.client_id, order_ref, listed=listed)
+        if not injected:
             return _AT_ONCE
-        for fault in struck:
+        for fault in injected:
             match fault:
                 case OmitMessages():
                     number = 0

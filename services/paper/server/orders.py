@@ -57,9 +57,9 @@ class OrderRequests:
         reach("paper.order.received")
         ticket = read_ticket(client_of(session), fields)
         operation = injection.operation_of_ticket(self._exchange, ticket)
-        struck = self._faults.for_order(operation)
-        if struck:
-            self._perform(injection.place(self._exchange, ticket, struck, self._clock()))
+        injected = self._faults.for_order(operation)
+        if injected:
+            self._perform(injection.place(self._exchange, ticket, injected, self._clock()))
         else:
             self._perform(self._exchange.place(ticket, self._clock()))
         reach("paper.order.booked")
@@ -70,9 +70,9 @@ class OrderRequests:
     def _cancel_order(self, session: Session, fields: Fields) -> None:
         reach("paper.cancel.received")
         client_id, order_id, now = client_of(session), read_int(fields, "orderId"), self._clock()
-        struck = self._faults.for_order(injection.operation_of_cancel(self._exchange, client_id, order_id))
-        if struck:
-            self._perform(injection.cancel(self._exchange, client_id, order_id, struck, now))
+        injected = self._faults.for_order(injection.operation_of_cancel(self._exchange, client_id, order_id))
+        if injected:
+            self._perform(injection.cancel(self._exchange, client_id, order_id, injected, now))
         else:
             self._perform(self._exchange.cancel(client_id, order_id, now))
 

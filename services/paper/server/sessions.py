@@ -52,7 +52,7 @@ class Hub(Protocol):
         """Save what must not be lost once a client knows it; False if that cannot be done."""
 
     def copies(self, session: Session, message: str, order_ref: str, *, listed: bool) -> Sequence[float]:
-        """Return after how many seconds each copy of a message leaves: one at once, unless a fault strikes."""
+        """Return after how many seconds each copy of a message leaves: one at once, unless a fault is injected."""
 
     def version_for(self, offered: str) -> int:
         """Return the server version for a client's range of versions.

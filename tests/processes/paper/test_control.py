@@ -247,7 +247,7 @@ def test_faults_strike_in_the_order_in_which_they_were_armed_and_one_order_has_o
     assert [[fault.text for fault in faults] for faults in struck] == [["first"], ["second"], ["second"], []]
     assert [faults[0].booked for faults in struck[:3]] == [True, False, False]
     assert board.armed() == []
-    assert board.struck == {"reject": 3}
+    assert board.injected == {"reject": 3}
 
 
 def test_faults_that_do_not_contradict_each_other_strike_together():

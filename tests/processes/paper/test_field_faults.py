@@ -240,7 +240,7 @@ def test_statuses_count_a_fill_whose_execution_is_neither_told_nor_listed_for_a_
             return "A exec 4" in ear.news()
 
         while not await listed():
-            assert gateway.faults.struck["omit"] < 200, "the execution is listed in the end"
+            assert gateway.faults.injected["omit"] < 200, "the execution is listed in the end"
 
     played(story)
 

@@ -281,7 +281,7 @@ def test_orders_fill_while_their_client_is_away():
         for _ in range(3):
             gateway.run_due()
         assert not gateway.exchange.executions, "not while it is here"
-        assert gateway.faults.struck == {}
+        assert gateway.faults.injected == {}
 
     async def whole() -> None:
         async with paper() as gateway:

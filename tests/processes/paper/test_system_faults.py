@@ -198,7 +198,7 @@ def test_each_start_up_request_can_stay_unanswered(request_name, connects):
                 with pytest.raises(asyncio.TimeoutError):
                     await ib.connectAsync("127.0.0.1", gateway.port, clientId=7, timeout=SHORT_SECS)
             ib.disconnect()
-            assert gateway.faults.struck == {"unanswered": 1}
+            assert gateway.faults.injected == {"unanswered": 1}
 
     asyncio.run(whole())
 
@@ -241,7 +241,7 @@ def test_each_start_up_reply_can_lack_its_end(message):
                 connects = False
             assert connects is (message not in ("managedAccounts", "nextValidId", "execDetailsEnd"))
             ib.disconnect()
-            assert gateway.faults.struck == {"omit": 1}
+            assert gateway.faults.injected == {"omit": 1}
 
     asyncio.run(whole())
 
@@ -317,7 +317,7 @@ def test_the_end_of_one_log_out_does_not_end_the_next():
             arm(gateway, "logged_out", for_ms=30)
             arm(gateway, "logged_out")
             arm(gateway, "notice", code=2103, after_secs=0.06)
-            await until(lambda: gateway.faults.struck["notice"], "a moment after the first would have ended")
+            await until(lambda: gateway.faults.injected["notice"], "a moment after the first would have ended")
             assert gateway.hub.logged_out
 
     asyncio.run(whole())
