@@ -14,7 +14,7 @@ from orderfuse.errors import OrderError
 from orderfuse.exit_codes import DONE, USAGE
 from orderfuse.settings import SettingsError
 from services.runtime.process import STOP_SIGNALS, begin, refuse
-from services.strategy.patience import Patience
+from services.strategy.obstacles import Obstacles
 from services.strategy.report import tell_end
 
 # The paper gateway's account. Named in every order, so that none can be traded anywhere else.
@@ -40,24 +40,24 @@ def main() -> int:
 
 def trade(client: OrderClient, *, pause_s: float = PAUSE_S) -> None:
     """Buy and sell in turn, for ever. What is blocked is tried again until it passes."""
-    patience = Patience(logger)
+    obstacles = Obstacles(logger)
     for symbol, action in itertools.cycle(itertools.product(SYMBOLS, ("BUY", "SELL"))):
-        while not traded(client, symbol, action, patience):
+        while not traded(client, symbol, action, obstacles):
             time.sleep(pause_s)
         time.sleep(pause_s)
 
 
-def traded(client: OrderClient, symbol: str, action: str, patience: Patience) -> bool:
+def traded(client: OrderClient, symbol: str, action: str, obstacles: Obstacles) -> bool:
     """Send one order and tell how it ended. False: it was not sent, so it may be tried again."""
     contract = {"secType": "STK", "symbol": symbol, "exchange": "SMART", "currency": "USD"}
     order = {"action": action, "orderType": "MKT", "totalQuantity": SHARES}
     try:
         handle = client.submit(contract, order, account=PAPER_ACCOUNT)
     except OrderError as no:
-        patience.note(no)
+        obstacles.note(no)
         # Whoever may have it already must not get another one.
         return bool(getattr(no, "maybe_at_ib", False))
-    patience.over()
+    obstacles.over()
     try:
         tell_end(logger, f"{action} {SHARES} {symbol}", handle.wait(FILL_TIMEOUT_S))
     except TimeoutError as late:

@@ -145,16 +145,3 @@ class AcceptRequest(Request, frozen=True, kw_only=True, tag="accept"):
     con_id: IbId | None = None
     seen: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MAX_TOLD)] | None = None
     who: Who = ""
-
-
-AnyRequest = (
-    StatusRequest
-    | TripRequest
-    | ResetRequest
-    | OrdersRequest
-    | EventsRequest
-    | ReportRequest
-    | ResolveRequest
-    | CancelRequest
-    | AcceptRequest
-)

@@ -11,7 +11,7 @@ _NEEDED = ("typer", "rich")
 
 
 def main() -> None:
-    """Run the command. Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers."""
+    """Run the command, and end with its exit code (`orderfuse.exit_codes`)."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         sys.stderr.write(

@@ -15,7 +15,7 @@ from orderfuse.cli.asking import STATUS_TIMEOUT_S, asking, home_of, settings_of,
 from orderfuse.cli.decisions import panic, report, reset, resolve, trip
 from orderfuse.cli.exits import EXIT_CODES, OneLineGroup, fail, failures
 from orderfuse.cli.options import ID_RULE, AsJson, OrderState, Version, one_of
-from orderfuse.cli.orders import newest_orders, order_rows, order_story
+from orderfuse.cli.orders import newest_orders, order_events, order_rows
 from orderfuse.cli.paper import paper
 from orderfuse.cli.show import say, say_json
 from orderfuse.cli.status import status_lines
@@ -83,7 +83,7 @@ def orders(
     state: Annotated[OrderState | None, typer.Option(help="Only those in this state.")] = None,
     order_id: Annotated[
         str | None,
-        typer.Option("--order", help="Only this one, with its whole story.", callback=one_of(OrderId, ID_RULE)),
+        typer.Option("--order", help="Only this one, with all that happened to it.", callback=one_of(OrderId, ID_RULE)),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST_ORDERS, help="At most so many, the newest.")] = 50,
     as_json: AsJson = False,
@@ -109,7 +109,7 @@ def orders(
         else:
             say("no orders")
         if order_id and not as_json:
-            say(*order_story(control, found[0]))
+            say(*order_events(control, found[0]))
     if reply.get("more"):
         typer.echo("there are more, which are older: raise --limit, or narrow it down", err=True)
 

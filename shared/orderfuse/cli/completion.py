@@ -25,7 +25,7 @@ def strategies(context: typer.Context) -> list[str]:
 
 
 def unknown_orders(context: typer.Context) -> list[str]:
-    """The ids of the orders that a person can settle."""
+    """The ids of the orders that a person can resolve."""
     return unknown_in(_status(context))
 
 

@@ -25,7 +25,7 @@ from orderfuse.cli.panic import start_panic
 from orderfuse.cli.preview import after_reset, before_reset
 from orderfuse.cli.reasons import ask_why, reason_from, reason_if_any, who
 from orderfuse.cli.show import clean, names, say, say_json, say_warning, warn
-from orderfuse.cli.status import verdict
+from orderfuse.cli.status import headline
 from orderfuse.cli.trip import stop_now
 from orderfuse.client.replies import a_list, a_map, maps
 from orderfuse.exit_codes import REFUSED
@@ -99,7 +99,7 @@ def reset(
             fail(REFUSED, f"refused: there is no circuit {scope}{did_you_mean(scope, known) or f': {names(known)}'}")
         if not as_json:
             say(*before_reset(shown, circuit, datetime.now(UTC), stop_file.look()))
-        with explained(control, lambda now: f"; nothing was changed. Now: {verdict(now).plain}"):
+        with explained(control, lambda now: f"; nothing was changed. Now: {headline(now).plain}"):
             reply = control.request(
                 "reset",
                 reason=why or ask_why(),

@@ -16,11 +16,11 @@ from typer.exceptions import TyperException
 from orderfuse.cli.paper_control import PaperUnavailable
 from orderfuse.cli.show import clean, discard, say_aside
 from orderfuse.errors import BreakerUnavailable, ControlRefused
-from orderfuse.exit_codes import DONE, INTERRUPTED, NOTHING_ANSWERS, REFUSED, USAGE
+from orderfuse.exit_codes import DONE, INTERRUPTED, NOTHING_ANSWERS, OF_COMMANDS, REFUSED, USAGE
 from orderfuse.settings import SettingsError
 from orderfuse.text import folded
 
-EXIT_CODES = "Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers."
+EXIT_CODES = f"Exit codes: {', '.join(f'{code} {meaning}' for code, meaning in OF_COMMANDS.items())}."
 
 
 class OneLineGroup(TyperGroup):

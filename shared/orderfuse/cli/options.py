@@ -49,7 +49,7 @@ class ReportKind(StrEnum):
 
 
 class EndChoice(StrEnum):
-    """How a person settles an unknown order."""
+    """How a person resolves an unknown order."""
 
     NOT_PLACED = "not_placed"
     CANCELLED = "cancelled"

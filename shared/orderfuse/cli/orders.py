@@ -1,4 +1,4 @@
-"""Orders as lines, and the whole story of one of them."""
+"""Orders as lines, and all that happened to one of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from orderfuse.cli.show import at_time, clean, columns, event_words, number, ord
 from orderfuse.client.control import ControlClient
 from orderfuse.client.replies import a_map, maps
 
-# Events asked for at once, and how often: the story is looked for in the strategy's last 20,000 events.
+# Events asked for at once, and how often: those of an order are looked for in the strategy's last 20,000.
 PAGE, PAGES = 1000, 20
 # A reply has no more orders than this, and no more than 256 KiB.
 REPLY = 1000
-# With one of these every story begins.
+# With one of these the events of every order begin.
 DECISIONS = ("passed", "blocked", "expired", "invalid")
 
 
@@ -41,25 +41,25 @@ def order_rows(orders: list[dict[str, Any]], now: datetime) -> Iterator[str]:
     )
 
 
-def order_story(control: ControlClient, order: dict[str, Any]) -> Iterator[str]:
+def order_events(control: ControlClient, order: dict[str, Any]) -> Iterator[str]:
     """All events of one order, oldest first. If they go further back than it looks, it says so."""
     last = a_map(order.get("last_event"))
-    story: list[dict[str, Any]] = []
-    # The journal can only be read forward, and the last event says where the story ends.
+    events: list[dict[str, Any]] = []
+    # The journal can only be read forward, and the last event says where they end.
     end = last.get("seq") if isinstance(last.get("seq"), int) else 0
     for _ in range(PAGES):
-        if not end or any(event.get("kind") in DECISIONS for event in story):
+        if not end or any(event.get("kind") in DECISIONS for event in events):
             break
         begin = max(0, end - PAGE)
-        story = [*_events(control, order, begin, end), *story]
+        events = [*_events(control, order, begin, end), *events]
         end = begin
     yield ""
-    if end and not any(event.get("kind") in DECISIONS for event in story):
+    if end and not any(event.get("kind") in DECISIONS for event in events):
         yield "what happened before is too far back to be looked for"
-    for event in story:
+    for event in events:
         at = at_time(event.get("at_ns"))
         yield f"{f'{at:%Y-%m-%d %H:%M:%S.%f}'[:-3] if at else '?'}  {event_words(event)}"
-    if not story:
+    if not events:
         yield "nothing has happened to it yet" if not last else "its events are no longer kept"
 
 

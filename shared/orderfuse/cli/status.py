@@ -28,8 +28,8 @@ REMEDIES = {
 
 
 def status_lines(reply: dict[str, Any], now: datetime) -> Iterator[str | Text]:
-    """The whole page: the verdict, what to do, then the facts."""
-    yield verdict(reply)
+    """The whole page: the headline, what to do, then the facts."""
+    yield headline(reply)
     yield from todo(reply, now)
     yield ""
     circuits = _circuits(reply)
@@ -40,7 +40,7 @@ def status_lines(reply: dict[str, Any], now: datetime) -> Iterator[str | Text]:
     yield from columns((name, fact) for name, fact in _facts(reply))
 
 
-def verdict(reply: dict[str, Any]) -> Text:
+def headline(reply: dict[str, Any]) -> Text:
     """May orders pass? In one line."""
     circuits, system = _circuits(reply), system_of(reply)
     if not system:

@@ -20,7 +20,7 @@ from orderfuse.bus.notices import Gap, Heard, Message, Notice, Silent, Unreadabl
 from orderfuse.bus.words import is_news, state_words, words_of
 from orderfuse.cli.asking import quick_status
 from orderfuse.cli.show import clean, columns, wrapped
-from orderfuse.cli.status import STOPPED, SYSTEM, circuit_lines, todo, verdict
+from orderfuse.cli.status import STOPPED, SYSTEM, circuit_lines, headline, todo
 from orderfuse.client.control import ControlClient
 from orderfuse.client.follower import EVERYTHING
 from orderfuse.client.replies import maps
@@ -138,7 +138,7 @@ class Page:
         # In an order of their own: they must not change places with each event.
         circuits = [circuit for _, circuit in sorted(self._circuits.items(), key=_system_first)]
         reply = {**self._status, "circuits": circuits}
-        yield verdict(reply) if self.heard else ""
+        yield headline(reply) if self.heard else ""
         yield from todo(reply, now)
         yield ""
         if self._health:

@@ -87,7 +87,8 @@ class OrderHandle:
     def wait(self, timeout: float | None = None) -> End:
         """Wait until the order has ended, and return how.
 
-        An order that rests in the market has no end; one that is `unknown` gets one when it is settled.
+        An order that rests in the market has no end; one that is `unknown` gets one when IB or a person says how it
+        ended.
 
         Raises:
             TimeoutError: not ended after `timeout` seconds.

@@ -15,7 +15,7 @@ import zmq
 
 from orderfuse.bus.codec import DecodeError, decode_map
 from orderfuse.bus.codec import convert as typed
-from orderfuse.bus.control import AnyRequest, ReportRequest, ResetRequest, ResolveRequest, TripRequest
+from orderfuse.bus.control import ReportRequest, ResetRequest, ResolveRequest, TripRequest
 from orderfuse.bus.orders import FromStrategy, Submit
 from tests.campaigns.fuzz.corpus import STRATEGY
 from tests.campaigns.fuzz.dialer import Dialer
@@ -24,6 +24,7 @@ from tests.campaigns.fuzz.mutate import Case, case_of
 from tests.campaigns.fuzz.oracle import GROWTH_BESIDE_FLOODS_MB, Oracle, reset_the_fuzzers_circuit
 from tests.campaigns.fuzz.validity import Orders
 from tests.campaigns.fuzz.zmtp import Peer, connect
+from tests.messages import ANY_REQUEST
 from tests.processes.pipeline.pipeline import Pipeline
 from tests.processes.pipeline.raw import RawProgram
 from tests.processes.pipeline.trading import trading
@@ -244,7 +245,7 @@ def is_somebodys_will(case: Case) -> bool:
     try:
         fields = decode_map(case.frames[-1])
         if case.link == "control":
-            return isinstance(typed(fields, AnyRequest), by_hand)
+            return isinstance(typed(fields, ANY_REQUEST), by_hand)
         message: FromStrategy = typed(fields, FromStrategy)
     except DecodeError:
         return False

@@ -16,7 +16,7 @@ from orderfuse.client.sync import OrderClient
 from orderfuse.errors import BreakerUnavailable, OrderUnacknowledged
 from orderfuse.settings import Settings
 from services.strategy.__main__ import PAPER_ACCOUNT, traded
-from services.strategy.patience import Patience
+from services.strategy.obstacles import Obstacles
 from tests.processes.orderfuse.process import Service
 from tests.processes.orderfuse.wire import WireBreaker
 from tests.states import Fields
@@ -66,7 +66,7 @@ def client(settings: Settings) -> Iterator[OrderClient]:
 
 def test_an_order_names_the_paper_account_and_is_small(settings: Settings, client: OrderClient) -> None:
     with WireBreaker(settings, fill) as breaker:
-        assert traded(client, "AAPL", "BUY", Patience(Log()))
+        assert traded(client, "AAPL", "BUY", Obstacles(Log()))
         sent = breaker.next_order()
     assert sent["account"] == PAPER_ACCOUNT == "DU0000000"
     assert sent["strategy_id"] == "example"
@@ -78,13 +78,13 @@ def test_a_blocked_order_may_be_tried_again_and_one_that_may_be_at_ib_may_not(
     settings: Settings, client: OrderClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with WireBreaker(settings, block):
-        assert not traded(client, "AAPL", "BUY", Patience(Log()))
+        assert not traded(client, "AAPL", "BUY", Obstacles(Log()))
 
     def unacknowledged(*_: Any, **__: Any) -> None:
         raise OrderUnacknowledged("nobody knows", maybe_at_ib=True)
 
     monkeypatch.setattr(client, "submit", unacknowledged)
-    assert traded(client, "AAPL", "BUY", Patience(Log()))
+    assert traded(client, "AAPL", "BUY", Obstacles(Log()))
 
 
 def test_a_rejected_order_is_told_and_the_next_one_sent(settings: Settings, client: OrderClient) -> None:
@@ -94,18 +94,18 @@ def test_a_rejected_order_is_told_and_the_next_one_sent(settings: Settings, clie
         breaker.tell(Rejected(**about, ib_code=201, reason="no"))
 
     with WireBreaker(settings, reject):
-        assert traded(client, "AAPL", "BUY", Patience(Log()))
+        assert traded(client, "AAPL", "BUY", Obstacles(Log()))
 
 
 def test_a_reason_is_said_once_and_its_repeats_are_counted() -> None:
     log = Log()
-    patience = Patience(log)
+    obstacles = Obstacles(log)
     for _ in range(5):
-        patience.note(BreakerUnavailable("no breaker"))
+        obstacles.note(BreakerUnavailable("no breaker"))
     for _ in range(2):
-        patience.note(CircuitBreakerOpenException("5 failures"))
-    patience.over()
-    patience.over()
+        obstacles.note(CircuitBreakerOpenException("5 failures"))
+    obstacles.over()
+    obstacles.over()
     assert log.lines == [
         "waiting: no breaker",
         "... and 4 more times",

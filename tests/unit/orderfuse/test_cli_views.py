@@ -13,7 +13,7 @@ from orderfuse.bus.notices import Gap, Heard, Silent
 from orderfuse.cli.orders import order_rows
 from orderfuse.cli.preview import before_reset
 from orderfuse.cli.show import event_words, names, since, span, until, wrapped
-from orderfuse.cli.status import status_lines, verdict
+from orderfuse.cli.status import headline, status_lines
 from orderfuse.cli.watch import MAX_EVENTS, MAX_STRATEGIES, Page
 from orderfuse.stopfile import Stop
 from tests.states import Fields, state
@@ -58,7 +58,7 @@ def page(*circuits: Fields, **facts: Any) -> str:
     ],
 )
 def test_the_first_line_says_whether_orders_pass(circuits: list[Fields], said: str) -> None:
-    assert verdict({"circuits": circuits}).plain == said
+    assert headline({"circuits": circuits}).plain == said
     assert page(*circuits).splitlines()[0] == said
 
 

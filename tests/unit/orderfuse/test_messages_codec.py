@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderfuse.bus.codec import MAX_DEPTH, MAX_FRAME_BYTES, DecodeError, decode, decode_map, encode, encode_map
-from orderfuse.bus.control import AnyRequest
 from orderfuse.bus.events import AnyOrderEvent, Passed, State
 from orderfuse.bus.fields import Message
 from orderfuse.bus.orders import FromStrategy, Heartbeat, Submit
 from services.wire.dispatch import FromExecutor, ToExecutor
 from services.wire.feedback import Feedback
+from tests.messages import ANY_REQUEST
 from tests.messages import KINDS as ALL_KINDS
 
-UNIONS = [FromStrategy, AnyOrderEvent, AnyRequest, ToExecutor, FromExecutor, Feedback, State]
+UNIONS = [FromStrategy, AnyOrderEvent, ANY_REQUEST, ToExecutor, FromExecutor, Feedback, State]
 SUBMIT = {
     "v": 1,
     "kind": "submit",

@@ -7,7 +7,7 @@ from typing import Any
 from orderfuse.errors import OrderError
 
 
-class Patience:
+class Obstacles:
     """Notes each no: the first of a kind in words, its repeats as a number.
 
     Args:
