@@ -121,8 +121,8 @@ class Line:
         batch = self._stage.step(FromOrders(submit, "pid 1"), self._now())
         assert isinstance(batch.dispatch[-1].message, Place)
         self._report(Accepted(**ids, ib_order_id=7, perm_id=700, status="Submitted"))
-        fill = {"shares": 100.0, "price": 10.5, "cum_qty": 100.0, "avg_price": 10.5, "remaining": 0.0, "done": True}
-        self._report(Filled(**ids, exec_id=f"e-{self._number}", **fill))
+        terms: dict[str, Any] = {"shares": 100.0, "price": 10.5, "cum_qty": 100.0, "avg_price": 10.5, "remaining": 0.0}
+        self._report(Filled(**ids, exec_id=f"e-{self._number}", **terms, done=True))
 
     def _report(self, fact: Accepted | Filled) -> None:
         self._seq += 1

@@ -12,6 +12,7 @@ so that a busy machine slows all of them; the median round counts. The exit code
 Last comes what others have no word for: `snapshot`, which the pipeline saves with each decision, and `restore`.
 """
 
+import functools
 import statistics
 import sys
 import time
@@ -225,7 +226,7 @@ def report_snapshots() -> None:
             breaker.admit(f"o-{number}")
         saved, config = breaker.snapshot(), breaker.config
         save = median_us(breaker.snapshot)
-        back = median_us(lambda saved=saved, config=config: TradingCircuitBreaker.restore(saved, config))
+        back = median_us(functools.partial(TradingCircuitBreaker.restore, saved, config))
         print(f"  {orders_out:3} orders out {save:8.1f} us   restore {back:8.1f} us")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from orderfuse.bus.orders import Submit
+from services.executor.orders.ledger import Ledger
+from services.executor.orders.records import OrderRecord
 from services.wire.dispatch import Place
 
 STOCK = {"secType": "STK", "symbol": "AAPL", "exchange": "SMART", "currency": "USD"}
@@ -29,3 +31,10 @@ def place(order_id: str, fence: int, *, order: dict[str, Any] | None = None, **m
         **more,
     }
     return Place(order_id=order_id, order=order or MARKET, fence=fence, **fields)
+
+
+def record_of(ledger: Ledger, order_id: str) -> OrderRecord:
+    """What the executor knows of an order, which it must know."""
+    record = ledger.record(order_id)
+    assert record is not None, f"the executor does not know {order_id}"
+    return record

@@ -89,8 +89,10 @@ def print_table(result: Result) -> None:
 
 def _say(text: str) -> None:
     """To whoever runs it."""
-    sys.__stdout__.write(text + "\n")
-    sys.__stdout__.flush()
+    terminal = sys.__stdout__
+    assert terminal is not None
+    terminal.write(text + "\n")
+    terminal.flush()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import zmq
@@ -37,10 +38,11 @@ class Deadline:
 class Home:
     """A home folder with a short path, and the breakers that were started on it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="of-")
         self.path = Path(self._folder.name)
-        self.processes, self.peers = [], []
+        self.processes: list[Any] = []
+        self.peers: list[Any] = []
 
     def close(self):
         for peer in self.peers:

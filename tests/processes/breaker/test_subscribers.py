@@ -61,6 +61,7 @@ def subscriber(home, topic, count):
         text=True,
         bufsize=1,
     )
+    assert process.stdout is not None
     try:
         assert process.stdout.readline() == "connected\n"
         yield process

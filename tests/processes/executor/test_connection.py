@@ -21,7 +21,7 @@ from services.gateway.ib_client import Session
 from services.gateway.reports import Closed
 from services.gateway.timing import Timing
 from services.wire.feedback import Tripped
-from tests.orders import RESTING, submit
+from tests.orders import RESTING, record_of, submit
 from tests.processes.executor.scripted_gateway import ScriptedGateway
 from tests.processes.executor.support import QUICK, Connection, Engine, engine_on, orders_on_the_wire, paper, run, until
 
@@ -357,7 +357,7 @@ def test_a_dropped_connection_comes_back_and_finds_its_orders() -> None:
             await engine.place_order(submit("o-1", order=RESTING))
             gateway.drop_client(7)
             gateway.move_price("AAPL", 0.5)
-            await until(lambda: engine.ledger.record("o-1").ended == "filled", "the fill from while it was gone")
+            await until(lambda: record_of(engine.ledger, "o-1").ended == "filled", "the fill from while it was gone")
 
     run(story)
 
@@ -384,8 +384,8 @@ def test_an_intent_that_was_never_written_is_proven_so_and_one_that_was_is_found
             )
             async with engine_on(gateway, journal=journal) as engine:
                 assert set(engine.ledger.unanswered()) == {"o-2"}
-                await until(lambda: engine.ledger.record("o-2").ended == "not_placed", "the proof")
-                assert engine.ledger.record("o-1").ended == ""
+                await until(lambda: record_of(engine.ledger, "o-2").ended == "not_placed", "the proof")
+                assert record_of(engine.ledger, "o-1").ended == ""
                 assert b"reconciled" in engine.connection.told[-1]
                 assert isinstance(engine.ledger.record("o-1"), OrderRecord)
             journal.close()
@@ -409,7 +409,7 @@ def test_an_order_that_ended_on_an_earlier_day_while_nobody_was_here_is_unknown_
                 told = engine.connection
                 await until(lambda: any(b"unknown" in payload for payload in told.told), "the doubt")
                 assert [b"gone" in payload for payload in told.told if b"unknown" in payload] == [True]
-                assert engine.ledger.record("gone").ended == ""
+                assert record_of(engine.ledger, "gone").ended == ""
             journal.close()
 
     run(story)
@@ -424,13 +424,13 @@ def test_a_cancel_that_was_lost_with_the_connection_is_sent_again() -> None:
             engine.write(engine.check(submit("o-1", order=RESTING)))
             await until(lambda: gateway.requests("3"), "the order")
             gateway.send("3|1|Submitted|0|100|0|77|0|0|7||0")
-            await until(lambda: engine.ledger.record("o-1").accepted, "the answer")
+            await until(lambda: record_of(engine.ledger, "o-1").accepted, "the answer")
             engine.cancel("o-1", "r-1")
             await until(lambda: gateway.requests("4") == 1, "the cancel")
             gateway.writers[-1].close()
             await until(lambda: gateway.requests("4") == 2, "the cancel over the next connection")
             gateway.send("3|1|Cancelled|0|100|0|77|0|0|7||0")
-            await until(lambda: engine.ledger.record("o-1").ended == "cancelled", "its effect")
+            await until(lambda: record_of(engine.ledger, "o-1").ended == "cancelled", "its effect")
             await connection.stop()
 
     run(story)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.wire.dispatch import CancelOrder, Fence, Fenced, Hello, LeaseRequest, ResendFeedback
-from tests.orders import RESTING, place
+from tests.orders import RESTING, place, record_of
 from tests.processes.executor.support import breaker_end, executor, orders_on_the_wire, paper, run, settings_for, until
 
 
@@ -186,7 +186,7 @@ def test_a_new_breaker_gets_all_facts_that_it_missed(tmp_path: Path) -> None:
                     await first.send(place("o-1", fence=1, order=RESTING))
                     await until(lambda: "Accepted" in first.kinds("o-1"), "the acceptance")
                 engine.cancel("o-1", None)
-                await until(lambda: engine.ledger.record("o-1").ended == "cancelled", "the cancel")
+                await until(lambda: record_of(engine.ledger, "o-1").ended == "cancelled", "the cancel")
                 async with breaker_end(settings) as second:
                     second.doubtful = ["o-1", "never-came"]
                     await until(lambda: "Cancelled" in second.kinds("o-1"), "the fact from while it was away")

@@ -11,7 +11,7 @@ from services.executor.rim import Rim
 from services.executor.stage import Stage
 from services.gateway.frames import ChangeOrder, PlaceOrders
 from services.runtime.now import Now
-from tests.orders import RESTING, submit
+from tests.orders import RESTING, record_of, submit
 from tests.processes.executor.support import engine_on, paper, run, until
 
 
@@ -50,7 +50,7 @@ def test_the_rim_reads_the_clock_once_for_each_input_and_once_more_before_the_by
             assert (await engine.place_order(submit("o-1"))).status == "filled"
             await engine.place_order(submit("o-2", order=RESTING))
             engine.cancel("o-2", "r-1")
-            await until(lambda: engine.ledger.record("o-2").ended == "cancelled", "the cancel")
+            await until(lambda: record_of(engine.ledger, "o-2").ended == "cancelled", "the cancel")
 
     run(story)
     assert len(written) == 2

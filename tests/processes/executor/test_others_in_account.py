@@ -347,7 +347,7 @@ def test_an_order_has_gone_when_two_lists_in_a_row_lack_it() -> None:
     assert listed(orders) == []
     assert listed(orders, report()) == []
     assert listed(orders) == []
-    assert len(orders.told) == 1
+    assert [order.perm_id for order in orders.told] == [77]
     assert listed(orders) == [77]
     assert orders.told == ()
     assert [order.perm_id for order in orders.take_new()] == [77], "told once"
@@ -388,7 +388,7 @@ def test_an_accepted_order_that_has_become_another_one_is_told_anew() -> None:
         orders.on_list_begun()
         orders.on_order(other)
         assert [order.perm_id for order in orders.take_new()] == [77], changed
-        assert len(orders.told) == 1
+        assert [order.perm_id for order in orders.told] == [77]
         assert orders.on_list_end() == ([], [77]), "the journal forgets what was accepted"
         # What was seen before it changed is not what stands.
         assert orders.accepted([first]) == []

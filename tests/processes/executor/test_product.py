@@ -8,7 +8,7 @@ import pytest
 
 from services.executor.orders.outcomes import MODIFY, NEW, Meaning, for_order
 from services.paper.faults.texts import BEFORE_BOOKING, text_for
-from tests.orders import submit
+from tests.orders import record_of, submit
 from tests.processes.executor.playing import LIMIT, Play, play, replace_of
 from tests.processes.executor.support import until
 
@@ -382,7 +382,7 @@ def test_a_change_is_told_when_ib_has_it_and_fills_follow_the_new_terms() -> Non
         await it.works("o-1")
         it.engine.replace(replace_of("o-1", totalQuantity=40, lmtPrice=151.0))
         await it.tells("o-1", "Replaced")
-        assert it.engine.ledger.record("o-1").quantity == 40
+        assert record_of(it.engine.ledger, "o-1").quantity == 40
         it.sell_off()
         await it.tells("o-1", "Filled")
         assert it.facts("o-1", "Filled")[-1].done
@@ -441,7 +441,7 @@ def test_a_change_that_never_arrived_is_proven_by_two_rounds() -> None:
         it.engine.replace(replace_of("o-1", lmtPrice=150.5))
         await it.tells("o-1", "ReplaceFailed")
         assert "unchanged" in it.facts("o-1", "ReplaceFailed")[0].reason
-        assert it.engine.ledger.record("o-1").ended == ""
+        assert record_of(it.engine.ledger, "o-1").ended == ""
 
     play(story, speed=20, changes=1)
 

@@ -9,6 +9,7 @@ import pytest
 from orderfuse.bus.events import Cancelled, Filled, Rejected, ReplaceFailed
 from services.executor.orders.ledger import GROUP_ENDS_SECS
 from services.executor.orders.records import Change
+from tests.orders import record_of
 from tests.unit.executor.bench import PERM, Bench, completed, error, executed, opened, status
 
 NO_REASON = "Order Canceled - reason:"
@@ -270,4 +271,4 @@ def test_the_refusal_of_a_change_said_twice_is_about_the_change_both_times(code:
     bench.say(error(code))
     assert bench.only(ReplaceFailed).ib_code == code
     assert bench.kinds[-1] == "ReplaceFailed"
-    assert bench.ledger.record("o-1").ended == ""
+    assert record_of(bench.ledger, "o-1").ended == ""

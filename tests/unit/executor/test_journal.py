@@ -143,6 +143,7 @@ def test_what_this_process_told_under_the_id_of_an_old_copy_is_told_again_under_
     renamed = journal.rename()
     ((seq, payload),) = journal.feedback_after(0, 10)
     told = decode(payload, Feedback)
+    assert isinstance(told.fact, Accepted)
     assert (seq, told.seq, told.journal_id, told.fact.order_id) == (3, 3, renamed, "o-3")
     assert journal.feedback_range() == (3, 3)
     journal.close()

@@ -59,7 +59,7 @@ def test_a_difference_is_told_once_two_lists_have_it_and_gone_once_two_lists_lac
     breaks = broken()
     assert breaks.on_positions([held(5.0)]) == Findings()
     assert breaks.on_positions([]) == Findings()
-    assert len(breaks.standing) == 1
+    assert [each.con_id for each in breaks.standing] == [AAPL]
     (gone,) = breaks.on_positions([]).gone
     assert (gone.con_id, gone.actual) == (AAPL, 5.0)
     assert breaks.standing == ()
@@ -93,7 +93,7 @@ def test_a_difference_that_was_told_stands_over_a_restart_and_grows_with_what_is
 def test_what_a_person_accepts_is_expected_from_then_on() -> None:
     breaks = broken()
     accepted = breaks.accepted(breaks.standing)
-    assert len(breaks.standing) == 1, "asking changes nothing"
+    assert [each.con_id for each in breaks.standing] == [AAPL], "asking changes nothing"
     breaks.accept(accepted)
     assert breaks.standing == ()
     assert breaks.explains(AAPL, 5.0)
