@@ -228,12 +228,6 @@ class PaperGateway:
         self._server = await asyncio.get_running_loop().create_server(self._new_session, HOST, self.port)
         logger.info("paper gateway listening on {}:{} again", HOST, self.port)
 
-    def drop_client(self, client_id: int) -> None:
-        """Cut a client's connection, as a network does."""
-        session = self.hub.sessions.get(client_id)
-        if session is not None:
-            session.close()
-
     async def _tick_for_ever(self) -> None:
         # A tenth of a second at most between a fill and the timer that tells the account of it.
         pause = min(self._tick_secs or 0.1, 0.1)

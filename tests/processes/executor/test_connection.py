@@ -24,6 +24,7 @@ from services.wire.feedback import Tripped
 from tests.orders import RESTING, record_of, submit
 from tests.processes.executor.scripted_gateway import ScriptedGateway
 from tests.processes.executor.support import QUICK, Connection, Engine, engine_on, orders_on_the_wire, paper, run, until
+from tests.processes.paper.support import drop_client
 
 
 def manager(port: int, journal: Journal | None = None, timing: Timing = QUICK, **settings: Any) -> Connection:
@@ -355,7 +356,7 @@ def test_a_dropped_connection_comes_back_and_finds_its_orders() -> None:
     async def story() -> None:
         async with paper(tick_secs=0) as gateway, engine_on(gateway) as engine:
             await engine.place_order(submit("o-1", order=RESTING))
-            gateway.drop_client(7)
+            drop_client(gateway, 7)
             gateway.move_price("AAPL", 0.5)
             await until(lambda: record_of(engine.ledger, "o-1").ended == "filled", "the fill from while it was gone")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from services.wire.dispatch import CancelOrder, Fence, Fenced, Hello, LeaseRequest, ResendFeedback
 from tests.orders import RESTING, place, record_of
 from tests.processes.executor.support import breaker_end, executor, orders_on_the_wire, paper, run, settings_for, until
+from tests.processes.paper.support import drop_client
 
 
 def test_an_order_goes_from_the_breaker_to_the_gateway_and_its_facts_come_back(tmp_path: Path) -> None:
@@ -230,7 +231,7 @@ def test_the_status_tells_at_once_that_the_gateway_is_gone_and_back(tmp_path: Pa
             async with breaker_end(settings) as breaker, executor(settings):
                 await until(lambda: breaker.usable, "a usable gateway")
                 before = len(breaker.heard)
-                gateway.drop_client(settings.ib.client_id)
+                drop_client(gateway, settings.ib.client_id)
 
                 def said() -> list[bool]:
                     return [m.gateway.usable for m in breaker.heard[before:] if isinstance(m, LeaseRequest)]

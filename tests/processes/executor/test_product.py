@@ -11,6 +11,7 @@ from services.paper.faults.texts import BEFORE_BOOKING, text_for
 from tests.orders import record_of, submit
 from tests.processes.executor.playing import LIMIT, Play, play, replace_of
 from tests.processes.executor.support import until
+from tests.processes.paper.support import drop_client
 
 # 2199 stands for IB's warnings, 77777 for a code that nobody has classified.
 ALIVE = {Meaning.NOTICE, Meaning.REDUCED}
@@ -333,7 +334,7 @@ def test_an_order_that_ib_has_lost_is_unknown_also_if_ib_says_so_to_its_cancel()
     async def story(it: Play) -> None:
         await it.works("o-1")
         it.gateway.exchange.end_day(0.0, day_orders=True)
-        it.gateway.drop_client(7)
+        drop_client(it.gateway, 7)
         await until(lambda: not it.engine.connection.usable, "the loss")
         await until(lambda: it.engine.connection.usable, "another connection")
         it.engine.cancel("o-1", "r-1")
@@ -411,7 +412,7 @@ def test_after_a_reconnect_an_order_that_ib_has_lost_is_not_changed_into_a_new_o
     async def story(it: Play) -> None:
         await it.works("o-1")
         it.gateway.exchange.end_day(0.0, day_orders=True)
-        it.gateway.drop_client(7)
+        drop_client(it.gateway, 7)
         await until(lambda: not it.engine.connection.usable, "the loss")
         await until(lambda: it.engine.connection.usable, "another connection")
         it.engine.replace(replace_of("o-1", lmtPrice=150.5))
@@ -427,7 +428,7 @@ def test_a_change_under_way_when_the_connection_breaks_is_settled_by_what_ib_lis
         it.arm("swallow", on="modify", booked=True)
         it.engine.replace(replace_of("o-1", lmtPrice=150.5))
         await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
-        it.gateway.drop_client(7)
+        drop_client(it.gateway, 7)
         await it.tells("o-1", "Replaced")
         assert len(changes_at_the_wire(it, "o-1")) == 1
 
@@ -504,7 +505,7 @@ def test_a_change_that_may_be_at_ib_is_not_refused_when_it_is_asked_about_again(
         it.engine.replace(replace_of("o-1", lmtPrice=150.5))
         await until(lambda: changes_at_the_wire(it, "o-1"), "its arrival")
         it.engine.refuse_replace(replace_of("o-1", lmtPrice=150.5), "the order is cancelled")
-        it.gateway.drop_client(7)
+        drop_client(it.gateway, 7)
         await it.tells("o-1", "Replaced")
         assert it.facts("o-1", "ReplaceFailed") == []
 

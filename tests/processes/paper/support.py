@@ -41,6 +41,13 @@ async def connected(gateway: PaperGateway, client_id: int = 7, **options: Any) -
         await until(lambda: client_id not in gateway.hub.sessions, "the gateway sees the client go")
 
 
+def drop_client(gateway: PaperGateway, client_id: int) -> None:
+    """Cut a client's connection, as a network does."""
+    session = gateway.hub.sessions.get(client_id)
+    if session is not None:
+        session.close()
+
+
 async def until(condition: Callable[[], Any], what: str, secs: float = DEADLINE_SECS) -> None:
     """Wait until a condition holds; fail with its name when it does not in time."""
     end = time.monotonic() + secs

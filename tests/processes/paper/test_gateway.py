@@ -15,6 +15,7 @@ from services.paper.server.gateway import PaperGateway
 from tests.processes.paper.support import (
     AAPL,
     connected,
+    drop_client,
     limit_order,
     market_order,
     messages,
@@ -384,7 +385,7 @@ def test_fills_while_nobody_is_connected_are_told_at_the_reconnect():
                 gone = await placed(ib, limit_order("BUY", 100, 101.0, orderRef="gone"), "Submitted")
                 ib.cancelOrder(gone.order)
                 await reaches(gone, "Cancelled")
-                gateway.drop_client(7)
+                drop_client(gateway, 7)
                 await until(lambda: not ib.isConnected(), "the client sees the drop")
             gateway.move_price("AAPL", 149.0)
 
