@@ -15,7 +15,7 @@ from orderfuse.cli import watch as livewatch
 from orderfuse.client import follower, handle, reports
 from orderfuse.settings import BreakerSettings, DispatchSettings
 from services.breaker import stage_bounds
-from services.breaker.public import bounds, descriptors
+from services.breaker.public import bounds, capacity
 from services.breaker.public.bounds import Bound
 from services.executor.account import foreign_orders
 from services.executor.orders import attribution, found_orders, ledger
@@ -51,7 +51,7 @@ def main() -> None:
 def page() -> str:
     """The whole page."""
     tables = (
-        bounds.of_links(descriptors.MOST),
+        bounds.of_links(capacity.MOST),
         stage_bounds.of_stage(BreakerSettings()),
         of_executor(),
         of_listeners(),

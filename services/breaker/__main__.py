@@ -13,7 +13,7 @@ from orderfuse.home import AlreadyRunning, HomeLock
 from orderfuse.settings import Settings, SettingsError
 from services.breaker.journal import Journal, JournalError
 from services.breaker.loop import BreakerLoop
-from services.breaker.public import descriptors
+from services.breaker.public import capacity
 from services.runtime.collector import measured
 from services.runtime.process import begin, refuse, stop_asked
 
@@ -24,15 +24,15 @@ def main() -> int:
         _run(begin())
     except SettingsError as error:
         return refuse("breaker", error, USAGE)
-    except (AlreadyRunning, JournalError, descriptors.TooFewDescriptors) as error:
+    except (AlreadyRunning, JournalError, capacity.TooFewDescriptors) as error:
         return refuse("breaker", error, REFUSED)
     return DONE
 
 
 def _run(settings: Settings) -> None:
     should_stop = stop_asked()
-    limit = descriptors.raise_limit()
-    if low := descriptors.warning(limit):
+    limit = capacity.raise_limit()
+    if low := capacity.warning(limit):
         logger.warning("{}", low)
     lock = HomeLock(settings.home, "breaker")
     journal = Journal(

@@ -1,7 +1,8 @@
-"""What happens when time alone has passed: one table of deadlines, as data. Pure.
+"""What happens when time alone has passed: deadlines, as data. Pure.
 
-A deadline says what is due and for whom; what is done about it decides who finds it due, by how things stand then. So
-nothing has to be called off: an order that was answered in time is looked at once more, and left alone.
+A deadline says what is due and for whom; whoever finds it due decides what to do, as things stand then. So nothing has
+to be called off: an order that was answered in time is looked at once more, and left alone. The circuits have a table
+of their own, since any look may find that their time has come.
 
 What a restart does: of an order and of a change, the deadline goes on by its times in the journal; a heartbeat runs
 anew; an executor is awaited; what waits is gone, since it was never promised.

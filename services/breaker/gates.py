@@ -1,7 +1,11 @@
 """Everything that can keep an order, or the change of one, from going on: in the order in which it is asked. Pure.
 
-What arrives passes `SUBMIT` or `REPLACE`, and waits in the queue of its strategy. At its turn it passes `AT_ITS_TURN`,
-which are the same for both, and is handed over. A new reason to refuse is one function here and one name in a list.
+What arrives, is no repeat and can be read passes `AT_ARRIVAL`, and waits in the queue of its strategy. At its turn it
+passes `AT_ITS_TURN`, and is handed over. A new reason to refuse is one function here and one line in a list.
+
+Most gates only ask. Some take what they ask for: a place among the strategies, the cancel that came first, one of the
+pace, a slot of the circuits. They say so, and nothing is given back if a later gate says no; so none is asked of what
+an earlier one has refused.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Any, TypeVar
 from orderfuse.bus.events import RequestRefusedCode
 from orderfuse.bus.fields import RESERVED_STRATEGIES
 from orderfuse.bus.orders import Replace, Submit
-from orderfuse.ibfields.checks import TERMS, InvalidFields, check_order
+from orderfuse.ibfields.checks import TERMS
 from orderfuse.text import shown
 from services.breaker.circuits.scopes import SYSTEM, Refusal, strategy_scope
 from services.breaker.control.last_failures import Failed
@@ -72,6 +76,9 @@ class Arriving:
         return self.message.strategy_id
 
 
+_Arriving = TypeVar("_Arriving", bound=Arriving)
+
+
 @dataclass(frozen=True, slots=True)
 class NewOrder(Arriving):
     """A submit that is an order, and new."""
@@ -81,15 +88,16 @@ class NewOrder(Arriving):
 
 @dataclass(frozen=True, slots=True)
 class NewTerms(Arriving):
-    """A replace. `record`: the order that it would change, if there is one."""
+    """A replace. `record`: the order that it would change, if there is one. `terms`: the whole new order, checked."""
 
     message: Replace
     record: OrderRecord | None
+    terms: dict[str, Any]
 
     @property
     def order(self) -> OrderRecord:
         """The order that it would change."""
-        assert self.record is not None, "whether there is one is the first gate"
+        assert self.record is not None, "whether there is one is the first that is asked of a replace"
         return self.record
 
 
@@ -128,7 +136,7 @@ def a_no_could_be_remembered(gates: Gates, asked: Arriving) -> Refusal | None:
 
 
 def strategy_has_a_place(gates: Gates, asked: Arriving) -> Refusal | None:
-    """There are so many circuits and no more."""
+    """There are so many circuits and no more. It takes its place, which another strategy may lose for it."""
     if gates.core.scopes.open_for(asked.strategy_id, asked.sender) is not None:
         return None
     most = gates.core.settings.max_strategies
@@ -136,7 +144,7 @@ def strategy_has_a_place(gates: Gates, asked: Arriving) -> Refusal | None:
 
 
 def no_cancel_came_before_it(gates: Gates, asked: Arriving) -> Refusal | None:
-    """A cancel may be faster than its order."""
+    """A cancel may be faster than its order. It is taken: of an order that comes once more, the answer is known."""
     key = (asked.strategy_id, asked.message.order_id)
     if not gates.remembered.take(key):
         return None
@@ -152,7 +160,7 @@ def strategy_lives(gates: Gates, asked: Arriving) -> Refusal | None:
 
 
 def pace_is_kept(gates: Gates, asked: Arriving) -> Refusal | None:
-    """So many in a second. The first excess of each second is a failure."""
+    """So many in a second, of which it takes one. The first excess of each second counts as a failure."""
     core, strategy_id, limit = gates.core, asked.strategy_id, gates.paces.limit
     if gates.paces.keeps(strategy_id, core.now, core.scopes.strategies):
         return None
@@ -221,13 +229,9 @@ def revision_grows(_: Gates, asked: NewTerms) -> Fault | None:
     return Fault("revision", f"revision is {asked.message.revision}, the last one was {last}")
 
 
-def new_terms_can_be_sent(gates: Gates, asked: NewTerms) -> Fault | None:
-    """The whole new order is one that IB takes, and is told from the old one."""
-    old = asked.order.order
-    try:
-        new = check_order(asked.message.order, allow=gates.allow)
-    except InvalidFields as error:
-        return Fault("invalid", str(error))
+def change_can_be_made_and_seen(_: Gates, asked: NewTerms) -> Fault | None:
+    """IB takes such a change, and its list shows whether it was done."""
+    old, new = asked.order.order, asked.terms
     for name in ("action", "orderType"):
         # IB refuses both (329), or takes them for another order.
         if new.get(name) != old.get(name):
@@ -238,30 +242,38 @@ def new_terms_can_be_sent(gates: Gates, asked: NewTerms) -> Fault | None:
     return None
 
 
-SUBMIT: tuple[Callable[[Gates, NewOrder], Refusal | Fault | None], ...] = (
-    clock_is_right,
-    was_not_refused_before_a_restart,
-    a_no_could_be_remembered,
-    strategy_has_a_place,
-    no_cancel_came_before_it,
-    strategy_lives,
-    pace_is_kept,
-    queue_has_room,
+def _of(
+    kind: type[_Arriving], gate: Callable[[Gates, _Arriving], Refusal | Fault | None]
+) -> tuple[type[Arriving], Callable[[Gates, Any], Refusal | Fault | None]]:
+    """A gate with what it is asked of."""
+    return kind, gate
+
+
+# With each gate what it is asked of: `NewOrder`, `NewTerms`, or both, which are `Arriving`.
+AT_ARRIVAL = (
+    _of(Arriving, clock_is_right),
+    _of(NewOrder, was_not_refused_before_a_restart),
+    _of(NewOrder, a_no_could_be_remembered),
+    _of(NewOrder, strategy_has_a_place),
+    _of(NewOrder, no_cancel_came_before_it),
+    _of(NewTerms, order_is_known),
+    _of(NewTerms, order_is_its_own),
+    _of(NewTerms, order_works),
+    _of(NewTerms, order_is_somebodys),
+    _of(Arriving, strategy_lives),
+    _of(NewTerms, no_cancel_is_under_way),
+    _of(NewTerms, no_other_change_is_under_way),
+    _of(NewTerms, revision_grows),
+    _of(NewTerms, change_can_be_made_and_seen),
+    _of(Arriving, pace_is_kept),
+    _of(Arriving, queue_has_room),
 )
-REPLACE: tuple[Callable[[Gates, NewTerms], Refusal | Fault | None], ...] = (
-    order_is_known,
-    order_is_its_own,
-    order_works,
-    order_is_somebodys,
-    strategy_lives,
-    no_cancel_is_under_way,
-    no_other_change_is_under_way,
-    revision_grows,
-    clock_is_right,
-    new_terms_can_be_sent,
-    queue_has_room,
-    pace_is_kept,
-)
+_ASKED_OF = {kind: tuple(gate for of, gate in AT_ARRIVAL if issubclass(kind, of)) for kind in (NewOrder, NewTerms)}
+
+
+def no_at_arrival(gates: Gates, asked: NewOrder | NewTerms) -> Refusal | Fault | None:
+    """Why it does not even wait for its turn; None: it does."""
+    return first_no(_ASKED_OF[type(asked)], gates, asked)
 
 
 # -- at its turn -------------------------------------------------------------------------------------------
@@ -335,7 +347,7 @@ def window_has_a_place(core: Core, turn: Turn) -> Wait | None:
 
 
 def circuits_admit(core: Core, turn: Turn) -> Refusal | None:
-    """The circuit of the strategy, and then the system's. What only takes risk away needs no leave of them."""
+    """The circuit of the strategy, and then the system's: a slot of both. What only takes risk away needs none."""
     admitted = turn.change if turn.change is not None else turn.record
     return core.outcomes.admit(admitted) if turn.takes_risk and admitted is not None else None
 

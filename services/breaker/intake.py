@@ -13,7 +13,7 @@ from services.breaker import brackets, cancelling
 from services.breaker.answers import Answers
 from services.breaker.circuits.scopes import SECOND_NS, Refusal
 from services.breaker.core import Core
-from services.breaker.gates import SUBMIT, Fault, Gates, NewOrder, first_no
+from services.breaker.gates import Fault, Gates, NewOrder, no_at_arrival
 from services.breaker.orders import OrderRecord, digest_of, new_record
 from services.breaker.remembered import Share
 
@@ -57,7 +57,7 @@ class Intake:
             self.answers.invalid(submit, str(error), sender)
             return
         # Asked before anything of the order is there: the journal may not answer.
-        no = first_no(SUBMIT, self.gates, NewOrder(submit, sender))
+        no = no_at_arrival(self.gates, NewOrder(submit, sender))
         record.attached = [leg.order_id for leg in legs]
         self.core.orders.update({each.order_id: each for each in (record, *legs)})
         self._answer_or_queue(record, legs, no)

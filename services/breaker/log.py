@@ -26,7 +26,7 @@ class BreakerLog:
     def __init__(self) -> None:
         # As many as may have a circuit, ten times; of more, the one goes that was quiet longest.
         self._states: Bounded[str, State] = Bounded()
-        self._drift: dict[int, Drift] = {}
+        self._breaks: dict[int, Drift] = {}
         self._nonsense_since: int = 0
         self._quiet_until = 0.0
 
@@ -40,18 +40,19 @@ class BreakerLog:
         if is_news(now, before):
             tell(state_words(now, before))
 
-    def drift(self, drift: tuple[Drift, ...]) -> None:
+    def position_breaks(self, standing: tuple[Drift, ...]) -> None:
         """Tell each new difference between IB's positions and our fills once, and when it has gone."""
-        before, self._drift = self._drift, {each.con_id: each for each in drift}
-        for con_id, each in self._drift.items():
+        before, self._breaks = self._breaks, {each.con_id: each for each in standing}
+        for con_id, each in self._breaks.items():
             # Fills move both numbers; the difference is the news.
             if con_id not in before or abs(before[con_id].difference - each.difference) >= DUST:
                 logger.warning(
-                    "drift: {}: IB holds {:g}, the fills make {:g}: traded by others, or fills are missing here",
+                    "position break: {}: IB holds {:g}, the fills make {:g}: "
+                    "traded by others, or fills are missing here",
                     *(contract_name(structs.asdict(each)), each.actual, each.expected),
                 )
-        for con_id in before.keys() - self._drift.keys():
-            logger.info("drift: {}: there is none any more", contract_name(structs.asdict(before[con_id])))
+        for con_id in before.keys() - self._breaks.keys():
+            logger.info("position break: {}: there is none any more", contract_name(structs.asdict(before[con_id])))
 
     def nonsense(self, link: str, error: DecodeError) -> None:
         """Tell that something unreadable came, at most once in a while."""

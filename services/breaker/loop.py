@@ -52,7 +52,7 @@ from services.breaker.inputs import (
 )
 from services.breaker.journal import Journal, JournalError
 from services.breaker.log import BreakerLog
-from services.breaker.public import descriptors
+from services.breaker.public import capacity
 from services.breaker.public.doors import Doors
 from services.breaker.public.inbox import Received
 from services.breaker.public.replies import Replies
@@ -133,7 +133,7 @@ class BreakerLoop:
             raise
 
     def _bind(self, settings: Settings, limit: int) -> None:
-        self._doors = Doors(self._context, settings, descriptors.room(limit))
+        self._doors = Doors(self._context, settings, capacity.room(limit))
         self._control = self._doors.socket("control")
         self._replies = Replies(self._control)
         self._dispatch = self._doors.socket("dispatch")
@@ -218,7 +218,6 @@ class BreakerLoop:
         """The file STOP trips when it appears, and when it says something else; that it has gone ends nothing."""
         before, self._stop = self._stop, self._stop_file.look()
         if self._stop is not None and self._stop != before:
-            logger.warning("stopped by {}: {}", self._stop_file.path, self._stop.reason)
             self._step(StopSeen(self._stop.reason, self._stop.owner))
 
     # -- in ------------------------------------------------------------------------------------------------
@@ -244,7 +243,7 @@ class BreakerLoop:
         if message is not None:
             self._step(FromDispatch(frames[0], message))
             reach("breaker.dispatch.taken")
-            self._log.drift(self._stage.core.executor.position_breaks)
+            self._log.position_breaks(self._stage.core.executor.position_breaks)
 
     def _on_feedback(self, frames: list[bytes]) -> None:
         message = self._read("feedback", frames, 1, Feedback)

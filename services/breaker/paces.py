@@ -38,7 +38,7 @@ class Paces:
         return True
 
     def is_new_excess(self, strategy_id: str, now_ns: int) -> bool:
-        """Whether the excess is the first of a second: one failure is enough for each."""
+        """Whether this is the first excess of its second: each second counts one failure."""
         pace = self._paces[strategy_id]
         if pace.excess_told_ns is not None and now_ns - pace.excess_told_ns < SECOND_NS:
             return False

@@ -1,4 +1,4 @@
-"""The moment of the input that is being taken, for everything that asks for the time while it is. Pure.
+"""The time of the current input, for everything that handles it. Pure.
 
 So a transition, the event that tells of it and the deadline that follows from it have one time.
 """

@@ -125,7 +125,7 @@ class Queues:
                 del self._unserved[program]
 
     def begin_turns(self) -> None:
-        """What waits is served from here on. Of who has nothing more it is forgotten that it was served."""
+        """A round of serving begins. Programs with nothing left waiting are forgotten."""
         for program in self._emptied:
             if program in self._served and not self._served[program]:
                 del self._served[program]

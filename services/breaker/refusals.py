@@ -85,7 +85,10 @@ class Refusals:
         return self._of_strategy[strategy_id] < MOST_OF_ONE and self._of_program[program] < share
 
     def can_answer(self, program: str, strategy_id: str, now_ns: int) -> bool:
-        """Whether a no can be said so that it stands. Who has no room and goes on under new names is not answered."""
+        """Whether a refusal can be given and remembered.
+
+        A program without room that makes up new names gets no answer.
+        """
         shut = self._shut_until_ns
         known = program in shut and strategy_id in shut
         return known or len(shut) + 2 <= MOST_SHUT or self.has_room(program, strategy_id, now_ns)
@@ -126,7 +129,7 @@ def _take_one(counter: Counter[str], name: str) -> None:
 
 @dataclass(slots=True)
 class Marks:
-    """What the disk has of refusals that are not on it: of which strategies there were some, and when, a second late.
+    """For refusals that are not on disk, the disk has only which strategies had some, and when (a second late).
 
     Those that never had an order pass have one mark together, under the empty name: names cost nothing.
     `skew_ns`: how far ahead of the clock a stamp may be.
@@ -171,7 +174,7 @@ class Marks:
         """Whether an earlier process may have refused what was sent then. `nameless`: it has the mark of all these."""
         at_ns = max(self._before.get(strategy_id, 0), self._before.get("", 0) if nameless else 0)
         latest_ns = at_ns + MARK_EVERY_NS + self.skew_ns
-        # What was sent since this process began, none before it can have refused; but stamps may have been ahead, and
+        # No earlier process can have refused what was sent after this one began, but stamps may have been ahead, and
         # the clock set back. Then the mark is later than the beginning.
         return sent_ns < (min(latest_ns, self._began_ns) if at_ns < self._began_ns else latest_ns)
 

@@ -11,13 +11,13 @@ from typing import Any
 from orderfuse.bus.events import Replaced, ReplaceFailed
 from orderfuse.bus.fields import Message
 from orderfuse.bus.orders import Replace
-from orderfuse.ibfields.checks import check_order
+from orderfuse.ibfields.checks import InvalidFields, check_order
 from services.breaker.answers import Answers
 from services.breaker.circuits.scopes import SECOND_NS, Refusal, strategy_scope
 from services.breaker.control.last_failures import Failed
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.deadlines import Deadline, Due
-from services.breaker.gates import REPLACE, Fault, Gates, NewTerms, first_no, too_old
+from services.breaker.gates import Fault, Gates, NewTerms, no_at_arrival, too_old
 from services.breaker.orders import Change, OrderRecord
 from services.breaker.queues import WaitingReplace
 from services.wire.dispatch import Place, ReplaceOrder
@@ -42,17 +42,17 @@ class Replacer:
             return
         if self.answers.was_answered(replace, sender):
             return
-        no = first_no(REPLACE, self.gates, NewTerms(replace, sender, self.core.find(replace.order_id)))
+        try:
+            terms = check_order(replace.order, allow=self.gates.allow)
+        except InvalidFields as error:
+            self.answers.refuse(replace, "invalid", str(error), sender)
+            return
+        no = no_at_arrival(self.gates, NewTerms(replace, sender, self.core.find(replace.order_id), terms))
         if no is not None:
             self.answers.refuse(replace, no.code, no.reason, sender)
             return
         age_ns = max(0, self.core.wall_ns - replace.sent_ns)
-        waiting = WaitingReplace(
-            replace,
-            check_order(replace.order, allow=self.gates.allow),
-            self.core.now - age_ns + replace.ttl_ms * 1_000_000,
-            sender,
-        )
+        waiting = WaitingReplace(replace, terms, self.core.now - age_ns + replace.ttl_ms * 1_000_000, sender)
         self.gates.changes_waiting[replace.order_id] = waiting
         self.core.queues.add(waiting)
 

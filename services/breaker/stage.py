@@ -247,8 +247,7 @@ class Stage:
                 orders.append(deadline)
             else:
                 due.setdefault(deadline.what, []).append(deadline.whose)
-        for scope in due.get(Due.CIRCUIT, ()):
-            self.core.scopes.let_time_pass(scope)
+        self.core.scopes.let_time_pass()
         for deadline in orders:
             self._on_order_due(deadline)
         if Due.EXECUTOR in due:

@@ -18,7 +18,7 @@ from services.breaker.circuits.conditions import GRACE_NS
 from services.breaker.control import last_failures
 from services.breaker.core import ErrorCode
 from services.breaker.loop import OPS, ORDER_KINDS
-from services.breaker.public import bounds, descriptors, subscriptions
+from services.breaker.public import bounds, capacity, subscriptions
 from services.gateway.timing import Timing
 from services.wire import standing
 from tests.unit.breaker.test_resolving import with_unknown
@@ -120,7 +120,7 @@ def test_every_cause_of_a_dropped_message_stands_on_the_page() -> None:
     known = set(re.findall(r"(?:drop|DecodeError)\(\"(\w+)\"", code))
     known |= set(re.findall(r"return \"(\w+)\", f?\"", Path(codec.__file__).read_text(encoding="utf-8")))
     known |= {"unknown_kind", "bad_field", "peer_left_or_cut_off"}
-    known |= {bound.counted for bound in bounds.of_links(descriptors.ENOUGH)} - {""}
+    known |= {bound.counted for bound in bounds.of_links(capacity.ENOUGH)} - {""}
     assert first_column(tables(section("health", section("events")))[1]) == known
 
 
@@ -198,7 +198,7 @@ def test_numbers_of_the_page() -> None:
     assert f"Subscriptions have at most {links.MAX_TOPIC_BYTES} bytes" in PAGE
     assert f"more than {subscriptions.MOST_STANDING} standing" in PAGE
     assert f"refused for {subscriptions.BARRED_SECS:g} s" in PAGE
-    of_one = descriptors.room(descriptors.ENOUGH)
+    of_one = capacity.room(capacity.ENOUGH)
     assert f"{of_one['orders'].of_one_process} connections to each public link" in PAGE
     assert f"{of_one['dispatch'].of_one_process} to each of the executor's" in PAGE
 

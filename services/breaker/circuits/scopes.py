@@ -17,14 +17,13 @@ from orderfuse.circuit import CircuitBreakerConfig, CircuitState, Clock, Trading
 from services.breaker.circuits.fair_shares import FairShares
 from services.breaker.circuits.places import Places
 from services.breaker.control.last_failures import Failed, LastFailures
+from services.breaker.deadlines import Deadline, Deadlines, Due
 from services.breaker.orders import OrderRecord
 
 SYSTEM = "system"
 SECOND_NS = 1_000_000_000
 # Who pays for names that nothing is known of. No program and no strategy is called that.
 NOBODY = "?"
-# So a circuit begins the reason why it opens again when a trial was not answered in its time.
-NO_OUTCOME = "a trial order had no outcome"
 
 
 def strategy_scope(strategy_id: str) -> str:
@@ -80,9 +79,9 @@ class RestingCircuits(Protocol):
 class Scopes:
     """All circuits of the breaker and the rules between them.
 
-    What the circuits did stands in order until `take_transitions` takes it. `leaving` has the circuits that
-    are no longer in memory, as the journal is to keep them; None: not at all. Names cost nothing, so the journal hears
-    only of strategies that had an order pass, or of which a person has said something (`is_kept`).
+    What the circuits do stays with them until `take_transitions` takes it. `leaving` has the circuits that are no
+    longer in memory, as the journal is to keep them; None: not at all. Names cost nothing, so the journal hears only of
+    strategies that had an order pass, or of which a person has said something (`is_kept`).
     """
 
     config: CircuitBreakerConfig
@@ -103,7 +102,8 @@ class Scopes:
     put_out: list[str] = field(default_factory=list)
     # How many rest in the journal.
     resting: int = 0
-    _transitions: list[Transition] = field(default_factory=list)
+    # When time alone changes a circuit.
+    _due: Deadlines = field(default_factory=Deadlines)
     # What failed, for people.
     last_failures: LastFailures = field(default_factory=LastFailures)
     places: Places = field(init=False)
@@ -113,7 +113,7 @@ class Scopes:
     shares: FairShares = field(init=False)
 
     def __post_init__(self) -> None:
-        self.system = self._recorded(SYSTEM, TradingCircuitBreaker(self.config, clock=self.clock))
+        self.system = self._new(SYSTEM)
         self.places = Places(self.max_strategies)
         self.shares = FairShares(self.config.failure_threshold, int(self.config.failure_window_secs * SECOND_NS))
 
@@ -249,12 +249,21 @@ class Scopes:
         """Something has changed that is told with each circuit."""
         self.untold.update(scope for scope, _ in self)
 
-    def let_time_pass(self, scope: str) -> None:
-        """The time has come at which a circuit changes by itself."""
-        circuit = self.find(scope)
-        assert circuit is not None, f"{scope} is due, and there is no such circuit"
-        circuit.poll()
-        self.untold.add(scope)
+    def let_time_pass(self) -> None:
+        """Let the circuits change whose time has come."""
+        for deadline in self._due.take_due(self.clock.monotonic_ns()):
+            circuit = self.find(deadline.whose)
+            assert circuit is not None, f"{deadline.whose} is due, and there is no such circuit"
+            circuit.poll()
+            self.untold.add(deadline.whose)
+
+    def see_when_due(self, scope: str, circuit: TradingCircuitBreaker) -> None:
+        """A circuit has changed, and perhaps the time at which it changes by itself."""
+        deadline, due_ns = Deadline(Due.CIRCUIT, scope), circuit.due_ns
+        if due_ns is None:
+            self._due.drop(deadline)
+        else:
+            self._due.set(deadline, due_ns)
 
     def take_untold(self) -> list[tuple[str, TradingCircuitBreaker]]:
         """The circuits of which there may be news, since the last call."""
@@ -265,28 +274,34 @@ class Scopes:
         return found
 
     def take_transitions(self) -> list[Transition]:
-        """What the circuits did since the last call, in order; whose it was says `scope`."""
-        taken, self._transitions = self._transitions, []
-        for transition in taken:
-            scope = transition.scope
-            self.touch(scope)
-            unanswered = transition.previous is CircuitState.HALF_OPEN and transition.reason.startswith(NO_OUTCOME)
-            circuit = self.find(scope) if unanswered else None
-            if circuit is not None:
-                # A failure that only the circuit itself has seen.
-                for at in circuit.failures[-1:]:
-                    self.last_failures.note(scope, Failed(transition.reason), at, SYSTEM)
-            if scope == SYSTEM and transition.state is CircuitState.CLOSED:
-                self.shares.begin_anew()
+        """What the circuits did since the last call, by the time at which it was due; whose it was says `scope`."""
+        # Nothing moves any other circuit than time and what touches it.
+        self.let_time_pass()
+        taken: list[Transition] = []
+        # What is due at the same time: the system's last, as one strategy's failure may be the system's, too.
+        for scope in sorted(self.touched | self.untold, key=lambda scope: (scope == SYSTEM, scope)):
+            circuit = self.find(scope)
+            if circuit is None:
+                continue
+            for transition in circuit.take_transitions():
+                taken.append(transition)
+                self.touch(scope)
+                self._note(transition, circuit)
+        taken.sort(key=lambda transition: transition.at_ns)
         return taken
 
-    def _recorded(self, scope: str, circuit: TradingCircuitBreaker) -> TradingCircuitBreaker:
-        """The new circuit of a scope. It calls nobody: what it does is written down, and taken when it has moved."""
-        circuit.scope, circuit.on_transition = scope, self._record
-        return circuit
+    def _note(self, transition: Transition, circuit: TradingCircuitBreaker) -> None:
+        if transition.cause == "trial_lost":
+            # A failure that only the circuit itself has seen.
+            for at in circuit.failures[-1:]:
+                self.last_failures.note(transition.scope, Failed(transition.reason), at, SYSTEM)
+        if transition.scope == SYSTEM and transition.state is CircuitState.CLOSED:
+            self.shares.begin_anew()
 
-    def _record(self, transition: Transition) -> None:
-        self._transitions.append(transition)
+    def _new(self, scope: str) -> TradingCircuitBreaker:
+        circuit = TradingCircuitBreaker(self.config, clock=self.clock)
+        circuit.scope = scope
+        return circuit
 
     # -- places ------------------------------------------------------------------------------------------
 
@@ -300,7 +315,7 @@ class Scopes:
         self.places.use(strategy_id, sender)
         self.leaving.pop(scope, None)
         if kept is None:
-            self.strategies[strategy_id] = self._recorded(scope, TradingCircuitBreaker(self.config, clock=self.clock))
+            self.strategies[strategy_id] = self._new(scope)
         else:
             self.strategies[strategy_id] = self._restored(scope, kept)
             for names, belongs in ((self._passed, kept.passed), (self._by_hand, kept.by_hand)):
@@ -311,13 +326,15 @@ class Scopes:
 
     def _restored(self, scope: str, kept: KeptCircuit) -> TradingCircuitBreaker:
         self.touch(scope)
-        return self._recorded(scope, TradingCircuitBreaker.restore(kept.snapshot, self.config, clock=self.clock))
+        circuit = TradingCircuitBreaker.restore(kept.snapshot, self.config, clock=self.clock)
+        circuit.scope = scope
+        return circuit
 
     def _make_room(self, sender: str) -> bool:
         """Have another strategy give its place to a newcomer of this sender, if one can.
 
-        What rests is not forgotten, and yet goes late: nobody sees it while it does. At the worst one has to go all of
-        whose orders wait here and which never had one pass; its queue is answered.
+        A circuit that rests is kept, but nobody sees it, so one that has something to remember is chosen late. As a
+        last resort a strategy goes whose orders all wait and which never had one pass; its queue is answered.
         """
         places, orders = self.places, _orders_by_strategy(self.orders)
 
@@ -358,6 +375,7 @@ class Scopes:
         self._passed.discard(strategy_id)
         self.touched.discard(scope)
         self.untold.discard(scope)
+        self._due.drop(Deadline(Due.CIRCUIT, scope))
 
 
 def _orders_by_strategy(orders: Mapping[str, OrderRecord]) -> dict[str, OrdersOf]:

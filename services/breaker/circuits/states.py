@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orderfuse.circuit import TradingCircuitBreaker
 from services.breaker.circuits.scopes import SYSTEM
 from services.breaker.core import Core
 from services.breaker.deadlines import Deadline, Due
@@ -20,15 +19,7 @@ def tell(core: Core) -> None:
         fenced = core.is_fenced(scope)
         if core.publisher.tell_state(scope, circuit, fenced=fenced, system_allows=core.system_allowed):
             _repeat_later(core, scope)
-        _see_when_due(core, scope, circuit)
-
-
-def _see_when_due(core: Core, scope: str, circuit: TradingCircuitBreaker) -> None:
-    deadline, due_ns = Deadline(Due.CIRCUIT, scope), circuit.due_ns
-    if due_ns is None:
-        core.deadlines.drop(deadline)
-    else:
-        core.deadlines.set(deadline, due_ns)
+        core.scopes.see_when_due(scope, circuit)
 
 
 def _repeat_later(core: Core, scope: str) -> None:
@@ -38,7 +29,6 @@ def _repeat_later(core: Core, scope: str) -> None:
 def forget(core: Core, scope: str) -> None:
     """The circuit is no more."""
     core.publisher.forget(scope)
-    core.deadlines.drop(Deadline(Due.CIRCUIT, scope))
     core.deadlines.drop(Deadline(Due.REPEAT, scope))
 
 

@@ -122,6 +122,9 @@ class Trips:
             if state["reason"] == DEFAULT_REASON:
                 # A file appears empty, and its first line a moment later.
                 core.scopes.trip(SYSTEM, reason, latch=True)
+            else:
+                # The state, which tells of every other stop, does not change.
+                core.batch.notes.append(f"the file STOP is there too: {reason}")
             return
         core.scopes.trip(SYSTEM, reason, latch=True)
         # `orderfuse trip` makes the file first, and says a moment later what is to be cancelled.

@@ -53,18 +53,18 @@ class Accepting:
         """Journal who accepts what and why, and have the executor do it; or say why not."""
         core = self.core
         try:
-            drift, foreign = self._chosen(request)
+            breaks, foreign = self._chosen(request)
         except DecodeError as error:
             self.core.refuse(token, request, "bad_request", f"in seen: {error.reason}"[:500])
             return
-        refusal = self._refusal(request, there=bool(drift or foreign))
+        refusal = self._refusal(request, there=bool(breaks or foreign))
         if refusal is not None:
             self.core.refuse(token, request, *refusal)
             return
         # By the clock, so that no number of an earlier process comes again.
         self._number = max(core.wall_ns, self._number + 1)
-        wanted = Accept(number=self._number, reason=request.reason, who=request.who, drift=drift, foreign=foreign)
-        for text in (*map(_break_words, drift), *map(_order_words, foreign)):
+        wanted = Accept(number=self._number, reason=request.reason, who=request.who, drift=breaks, foreign=foreign)
+        for text in (*map(_break_words, breaks), *map(_order_words, foreign)):
             core.batch.decisions.append(HandDecision("accept", SYSTEM, f"{text}: {request.reason}"[:500], request.who))
         core.batch.sync = True
         core.send(wanted)
@@ -122,16 +122,16 @@ class Accepting:
             {each.con_id for each in executor.position_breaks},
             {each.key for each in executor.foreign},
         )
-        drift = [each for each in wanted.drift if each.con_id not in other_breaks]
+        breaks = [each for each in wanted.drift if each.con_id not in other_breaks]
         orders = [each for each in wanted.foreign if each.key not in other_orders]
-        if not (drift or orders):
+        if not (breaks or orders):
             text = "it is another one by now, and was not accepted: look at the status again"
             self.core.refuse(pending.token, pending.request, "stale", text)
             return
         by = pending.request.who or "somebody"
-        words = [*map(_break_words, drift), *map(_order_words, orders)]
+        words = [*map(_break_words, breaks), *map(_order_words, orders)]
         self.core.batch.notes.extend(f"{text}: accepted by {by}: {pending.request.reason}" for text in words)
-        accepted: list[Drift | ForeignOrder] = [*drift, *orders]
+        accepted: list[Drift | ForeignOrder] = [*breaks, *orders]
         told = [told_of(each, executor.account) for each in accepted]
         self.core.reply(pending.token, pending.request, {"accepted": told})
 
@@ -168,7 +168,7 @@ def _stands(wanted: Accept, executor: ExecutorLink) -> bool:
 
 
 def _break_words(each: Drift) -> str:
-    return f"drift: {contract_name(structs.asdict(each))}: {each.actual:g} instead of {each.expected:g}"
+    return f"position break: {contract_name(structs.asdict(each))}: {each.actual:g} instead of {each.expected:g}"
 
 
 def _order_words(each: ForeignOrder) -> str:

@@ -1,7 +1,7 @@
 """What failed: the latest failures of each circuit, as people are told of them. Pure.
 
-A circuit keeps when its failures happened, since no decision needs more. What they were belongs to its story all the
-same: it outlives a restart, and goes with a reset and with the circuit.
+A circuit keeps only when its failures happened. People also ask what they were, so that survives a restart, and goes
+with a reset and with the circuit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a person settles an order of which nobody knows whether IB has it. Pure."""
+"""What a person says became of an order of which nobody knows whether IB has it. Pure."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from typing import get_args
 from orderfuse.bus.codec import MAX_FRAME_BYTES
 from orderfuse.bus.links import MAX_SUBSCRIBER_BYTES, MAX_TOPIC_BYTES, LinkName, waiting
 from services.breaker.control import requests
-from services.breaker.public import connections, descriptors, doors, holders, inbox, repeats, replies, subscriptions
+from services.breaker.public import capacity, connections, doors, holders, inbox, repeats, replies, subscriptions
 
 # Linux and macOS tell the pid of who is at the other end.
 SENDER = "a process; where its pid is not known, a connection"
@@ -46,7 +46,7 @@ def of_links(limit: int) -> Iterator[Bound]:
     Args:
         limit: how many files the breaker may have open.
     """
-    room = descriptors.room(limit)
+    room = capacity.room(limit)
     for link in get_args(LinkName):
         yield from _of_connections(link, room[link])
     yield from _of_subscribers()
@@ -95,7 +95,7 @@ def of_links(limit: int) -> Iterator[Bound]:
     )
 
 
-def bytes_of_one_process(link: LinkName, room: descriptors.Room) -> int:
+def bytes_of_one_process(link: LinkName, room: capacity.Room) -> int:
     """What may lie in the breaker of a process that has all connections it may have and fills all queues."""
     to_read, to_send = waiting(link)
     frame = MAX_SUBSCRIBER_BYTES if link == "events" else MAX_FRAME_BYTES
@@ -115,7 +115,7 @@ _NOT_SENT: dict[LinkName, tuple[str, str]] = {
 }
 
 
-def _of_connections(link: LinkName, room: descriptors.Room) -> Iterator[Bound]:
+def _of_connections(link: LinkName, room: capacity.Room) -> Iterator[Bound]:
     yield Bound(
         f"connections to {link}",
         room.of_one_process,
@@ -124,8 +124,8 @@ def _of_connections(link: LinkName, room: descriptors.Room) -> Iterator[Bound]:
         "too_many_connections",
     )
     yield Bound(
-        f"connections to {link} that come in {holders.WINDOW_SECS:g} s",
-        holders.TIMES_IN_WINDOW * room.of_one_process,
+        f"connections to {link} that come in {holders.COUNT_SECS:g} s",
+        holders.TIMES_AS_MANY * room.of_one_process,
         "a process whose pid is known",
         "its newest are cut off at once",
         "too_many_connections",
@@ -147,6 +147,6 @@ def _of_subscribers() -> Iterator[Bound]:
     for what, most in (
         ("subscriptions that stand", subscriptions.MOST_STANDING),
         ("bytes of a subscription's topic", MAX_TOPIC_BYTES),
-        (f"subscriptions and their ends in {subscriptions.WINDOW_SECS:g} s", subscriptions.MOST_CHANGES),
+        (f"subscriptions and their ends in {subscriptions.COUNT_SECS:g} s", subscriptions.MOST_CHANGES),
     ):
         yield Bound(what, most, SENDER, cut_off, "too_many_subscriptions")

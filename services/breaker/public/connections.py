@@ -1,4 +1,4 @@
-"""How many connections a link has, and whether there is room for more: pure counting. Pure."""
+"""How many connections a link has, and whether there is room for more. Only counts. Pure."""
 
 from __future__ import annotations
 

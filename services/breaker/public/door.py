@@ -18,8 +18,8 @@ from orderfuse.bus import links
 from orderfuse.bus.links import LinkName
 from orderfuse.settings import Settings, SettingsError
 from services.breaker.public import peers
+from services.breaker.public.capacity import Room
 from services.breaker.public.connections import BACKLOG, Connections
-from services.breaker.public.descriptors import Room
 from services.breaker.public.flooding import Flooding
 from services.breaker.public.holders import Holders
 from services.breaker.public.inbox import Origin

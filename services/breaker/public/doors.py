@@ -28,7 +28,7 @@ from orderfuse.bus.links import LinkName
 from orderfuse.settings import Settings, SettingsError
 from services.breaker import memory
 from services.breaker.public.audience import Audience
-from services.breaker.public.descriptors import Room
+from services.breaker.public.capacity import Room
 from services.breaker.public.door import Door
 from services.breaker.public.inbox import MOST_FRAMES, Inbox
 from services.breaker.public.repeats import Repeats

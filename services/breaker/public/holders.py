@@ -1,4 +1,4 @@
-"""Which process holds which connections of a link, and which it may not have: pure counting. Pure.
+"""Which process holds which connections of a link, and which it may not have. Only counts. Pure.
 
 A connection is known by its descriptor, a process by its pid. Where the system does not tell the pid (None), each
 connection stands for itself, and only the link's own room bounds how many there are.
@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Callable
 
 # A program may come and go, but not without end: a client that begins anew comes once.
-WINDOW_SECS = 1.0
-TIMES_IN_WINDOW = 2
+# After so long the count begins anew.
+COUNT_SECS = 1.0
+TIMES_AS_MANY = 2
 
 
 class Holders:
@@ -27,7 +28,7 @@ class Holders:
         self._pids: dict[int, int | None] = {}
         self._held: Counter[int] = Counter()
         self._came: Counter[int] = Counter()
-        self._window_ends = 0.0
+        self._count_ends = 0.0
         # Connections that are to end, or have been ended and are still on their way out: they take no place.
         self._over: set[int] = set()
         self._barred_until: dict[int, float] = {}
@@ -51,10 +52,10 @@ class Holders:
             return ""
         if pid in self.barred(now):
             return "barred"
-        if now >= self._window_ends:
-            self._window_ends = now + WINDOW_SECS
+        if now >= self._count_ends:
+            self._count_ends = now + COUNT_SECS
             self._came.clear()
-        many = self._held[pid] >= self.most or self._came[pid] >= TIMES_IN_WINDOW * self.most
+        many = self._held[pid] >= self.most or self._came[pid] >= TIMES_AS_MANY * self.most
         return "too_many" if many else ""
 
     def left(self, descriptor: int) -> None:

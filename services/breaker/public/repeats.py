@@ -1,4 +1,4 @@
-"""What must not fill the log is said once, and then once in a while with how often it happened: pure counting. Pure."""
+"""What must not fill the log is said once, and then once in a while with how often it happened. Only counts. Pure."""
 
 from __future__ import annotations
 

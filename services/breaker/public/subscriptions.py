@@ -1,4 +1,4 @@
-"""How many subscriptions each sender has standing on `events`, and when these are too many: pure counting. Pure.
+"""How many subscriptions each sender has standing on `events`, and when these are too many. Only counts. Pure.
 
 A sender is the process at the other end; where the system does not tell its pid, each connection is one.
 """
@@ -12,7 +12,8 @@ MOST_STANDING = 256
 # Coming and going costs the breaker time even if little stands. Four times all that may stand is more than any
 # program needs when it begins, or begins again after a restart of the breaker.
 MOST_CHANGES = 4 * MOST_STANDING
-WINDOW_SECS = 1.0
+# After so long the count begins anew.
+COUNT_SECS = 1.0
 # Who was cut off connects again by itself and would subscribe all anew: not sooner than this.
 BARRED_SECS = 10.0
 
@@ -30,7 +31,7 @@ class Subscriptions:
         self._senders: dict[int, int] = {}
         self._standing: Counter[int] = Counter()
         self._changes: Counter[int] = Counter()
-        self._window_ends = 0.0
+        self._count_ends = 0.0
 
     def take(self, descriptor: int, pid: int | None, message: bytes, now: float) -> str:
         """Count what a connection has sent. Why its sender must be cut off; empty: all is well."""
@@ -41,12 +42,12 @@ class Subscriptions:
             return f"a subscription of {len(topic)} bytes, allowed are {self._longest}"
         # Descriptors and pids must not meet.
         sender = self._senders.setdefault(descriptor, -1 - descriptor if pid is None else pid)
-        if now >= self._window_ends:
-            self._window_ends = now + WINDOW_SECS
+        if now >= self._count_ends:
+            self._count_ends = now + COUNT_SECS
             self._changes.clear()
         self._changes[sender] += 1
         if self._changes[sender] > MOST_CHANGES:
-            return f"more than {MOST_CHANGES} subscriptions and their ends in {WINDOW_SECS:g} s"
+            return f"more than {MOST_CHANGES} subscriptions and their ends in {COUNT_SECS:g} s"
         self._change(descriptor, sender, topic, stands=message[:1] == b"\1")
         if self._standing[sender] > MOST_STANDING:
             return f"more than {MOST_STANDING} subscriptions"
@@ -61,10 +62,6 @@ class Subscriptions:
         self._standing[sender] -= len(topics)
         if not self._standing[sender]:
             del self._standing[sender]
-
-    def standing(self, descriptor: int) -> int:
-        """How many the sender of a connection has."""
-        return self._standing.get(self._senders.get(descriptor, -1 - descriptor), 0)
 
     def _change(self, descriptor: int, sender: int, topic: bytes, *, stands: bool) -> None:
         topics = self._topics[descriptor]

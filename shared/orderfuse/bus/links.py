@@ -64,7 +64,7 @@ COMMON: dict[int, int] = {
 }
 
 # How much may wait for the breaker, or for who listens to it: a process may have 104 connections to each public link
-# and 8 to each of the executor's (services/breaker/public/descriptors.py), and with all of them it shall not cost more
+# and 8 to each of the executor's (services/breaker/public/capacity.py), and with all of them it shall not cost more
 # than some 100 MB on a link. RCVHWM is counted in messages of up to 16 KiB; what does not fit waits at the sender.
 TOPOLOGY: dict[LinkName, Link] = {
     "orders": Link(

@@ -1,9 +1,12 @@
-"""Telling a listener about transitions, whatever the listener does. Pure."""
+"""What a circuit has done: kept until somebody takes it, and told to a listener, whatever that does. Pure."""
 
 from collections import deque
 from collections.abc import Callable
 
 from orderfuse.circuit.types import Transition
+
+# Who takes them does so after every call, which makes a few; who never does keeps so many.
+MOST_UNTAKEN = 100
 
 
 class Announcer:
@@ -17,21 +20,30 @@ class Announcer:
         errors: How often the listener raised.
     """
 
-    __slots__ = ("_busy", "_waiting", "errors", "listener")
+    __slots__ = ("_busy", "_untaken", "_waiting", "errors", "listener")
 
     def __init__(self) -> None:
         self.listener: Callable[[Transition], object] | None = None
         self.errors = 0
         self._waiting: deque[Transition] = deque()
+        self._untaken: list[Transition] = []
         self._busy = False
 
     def add(self, transition: Transition) -> None:
         """A transition has begun; it is announced when the breaker has moved completely."""
         self._waiting.append(transition)
+        self._untaken.append(transition)
+        del self._untaken[:-MOST_UNTAKEN]
+
+    def take(self) -> list[Transition]:
+        """What was added since the last call, the oldest first; of much, the latest."""
+        taken, self._untaken = self._untaken, []
+        return taken
 
     def forget(self) -> None:
-        """Drop what was added without announcing it."""
+        """Drop what was added: nobody hears of it."""
         self._waiting.clear()
+        self._untaken.clear()
 
     def announce(self) -> None:
         """Tell the listener everything that was added."""

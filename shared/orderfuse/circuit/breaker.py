@@ -14,8 +14,8 @@ an implementer to consider, and what became of it here:
   `trip`.
 * Inappropriate timeouts: nothing here waits. An order that is never answered is reported as a failure by
   its owner. Only a trial has a deadline of its own, since a lost one would keep HALF_OPEN waiting for ever.
-* Monitoring and logging: every change goes to `on_transition`, `get_state` says the rest. No log is written
-  here.
+* Monitoring and logging: every change goes to `on_transition` and stands in `take_transitions`, `get_state` says
+  the rest. No log is written here.
 * Recoverability: OPEN lasts a set time, growing if wished; every threshold is a setting.
 * Testing failed operations: no probe is sent. HALF_OPEN lets a few real orders through, because a harmless
   question to the gateway proves that it answers, not that it takes orders. It waits for them without end:
@@ -54,7 +54,7 @@ from orderfuse.circuit.snapshot import (
     salvage_generation,
     to_wall_ns,
 )
-from orderfuse.circuit.types import CircuitState, Clock, Transition, Verdict
+from orderfuse.circuit.types import CircuitState, Clock, Transition, TransitionCause, Verdict
 
 _NEVER_NS = 2**63 - 1
 _SYSTEM_CLOCK = SystemClock()
@@ -74,8 +74,8 @@ class TradingCircuitBreaker:
     One object belongs to one thread. It takes no lock: a second thread that calls in can lose an outcome.
     That is the price of an admission in CLOSED that costs a dictionary entry and does not read the clock.
 
-    Memory is bounded: at most `failure_threshold` failures, 100,000 orders out and 1,000 conditions. The
-    length of ids, names and reasons is the caller's to bound.
+    Memory is bounded: at most `failure_threshold` failures, 100,000 orders out, 1,000 conditions and 100 transitions
+    that nobody has taken. The length of ids, names and reasons is the caller's to bound.
 
     Args:
         config: When to open and when to close; copied.
@@ -89,7 +89,6 @@ class TradingCircuitBreaker:
         "_announcer",
         "_blocked",
         "_cap_ns",
-        "_cause",
         "_clock",
         "_closed_since_ns",
         "_conditions",
@@ -101,6 +100,7 @@ class TradingCircuitBreaker:
         "_latched",
         "_late",
         "_monotonic_ns",
+        "_open_reason",
         "_open_until_ns",
         "_opened_at",
         "_orders",
@@ -135,7 +135,7 @@ class TradingCircuitBreaker:
         self._failures = FailureHistory(config)
         self._conditions: dict[str, str] = {}
 
-        self._cause: str | None = None
+        self._open_reason: str | None = None
         self._latched = False
         self._opened_at: datetime | None = None
         self._open_until_ns = _NEVER_NS
@@ -190,7 +190,7 @@ class TradingCircuitBreaker:
         """
         now_ns = self._let_time_pass()
         if self._takes_outcome(order_id):
-            self._fail("a trial order failed", now_ns)
+            self._fail("trial_failed", "a trial order failed", now_ns)
         self._announcer.announce()
         return self._state
 
@@ -214,10 +214,10 @@ class TradingCircuitBreaker:
         now_ns = self._let_time_pass()
         if self._state is not CircuitState.OPEN:
             self._latched = latch
-            self._move(CircuitState.OPEN, reason, now_ns)
+            self._move(CircuitState.OPEN, "trip", reason, now_ns)
         elif latch:
             self._latched = True
-            self._cause = reason
+            self._open_reason = reason
             self._prepare_answers()
         self._announcer.announce()
         return self._state
@@ -260,7 +260,7 @@ class TradingCircuitBreaker:
         if self._state is CircuitState.CLOSED:
             self._failures.clear()
         else:
-            self._move(CircuitState.CLOSED, "reset", now_ns)
+            self._move(CircuitState.CLOSED, "reset", "reset", now_ns)
         self._orders = dict.fromkeys(self._orders, self._ticket)
         self._announcer.announce()
 
@@ -270,6 +270,14 @@ class TradingCircuitBreaker:
         """Do what time has made due, and return the state."""
         self._let_time_pass()
         return self._state
+
+    def take_transitions(self) -> list[Transition]:
+        """What has happened since the last call, the oldest first; of more than 100, the latest 100.
+
+        For who would rather ask than be called by `on_transition`; each of the two tells everything.
+        """
+        self._let_time_pass()
+        return self._announcer.take()
 
     def is_trading_allowed(self) -> tuple[bool, str | None]:
         """Whether the next order would be admitted, and a reason for people; takes no slot."""
@@ -297,7 +305,7 @@ class TradingCircuitBreaker:
             "latched": self._latched,
             "generation": self._generation,
             "conditions": list(self._conditions),
-            "reason": self._cause,
+            "reason": self._open_reason,
             "retry_at": None if retry_at is None else retry_at.isoformat(),
             "late": self._late,
             "unknown_ids": self._unknown_ids,
@@ -379,7 +387,7 @@ class TradingCircuitBreaker:
             state=self._state,
             generation=self._generation,
             latched=self._latched,
-            cause=self._cause,
+            cause=self._open_reason,
             conditions=[SavedCondition(name, reason) for name, reason in self._conditions.items()],
             failures=[SavedFailure(at_ns + ahead_ns, to_wall_ns(at)) for at_ns, at in self._failures],
             failure_count=self._failures.count,
@@ -420,7 +428,8 @@ class TradingCircuitBreaker:
     def _begin_latched(self, unreadable: UnreadableSnapshotError, generation: int) -> None:
         self._generation = max(self._generation, generation)
         self._latched = True
-        self._move(CircuitState.OPEN, f"the saved state cannot be read: {unreadable}", self._monotonic_ns())
+        reason = f"the saved state cannot be read: {unreadable}"
+        self._move(CircuitState.OPEN, "trip", reason, self._monotonic_ns())
         # A start is no transition.
         self._announcer.forget()
 
@@ -432,7 +441,7 @@ class TradingCircuitBreaker:
         self._ticket = _ticket(self._generation, trial=self._state is CircuitState.HALF_OPEN)
         self._closed_since_ns = now_ns - max(0, wall_ns - saved.closed_since_ns)
         self._conditions = {condition.name: condition.reason for condition in saved.conditions}
-        self._cause = saved.cause
+        self._open_reason = saved.cause
         self._latched = saved.latched
         self._wait_ns = saved.wait_ns
         self._late = saved.late
@@ -488,12 +497,12 @@ class TradingCircuitBreaker:
 
     def _make_due_move(self, due_ns: int) -> None:
         if self._state is CircuitState.OPEN:
-            self._move(CircuitState.HALF_OPEN, "the wait is over", due_ns)
+            self._move(CircuitState.HALF_OPEN, "wait_over", "the wait is over", due_ns)
         else:
             secs = self._config.half_open_timeout_secs
-            self._fail(f"a trial order had no outcome within {secs:g}s", due_ns)
+            self._fail("trial_lost", f"a trial order had no outcome within {secs:g}s", due_ns)
 
-    def _move(self, state: CircuitState, reason: str, at_ns: int) -> None:
+    def _move(self, state: CircuitState, cause: TransitionCause, reason: str, at_ns: int) -> None:
         """The only way from one state to another; takes along everything that belongs to a state."""
         previous = self._state
         at = self._wall_time(at_ns)
@@ -510,19 +519,20 @@ class TradingCircuitBreaker:
                 self._open_until_ns = at_ns + self._wait_ns
                 self._opened_at = at
                 self._retry_at = at + timedelta(microseconds=self._wait_ns // 1000)
-                self._cause = reason
+                self._open_reason = reason
             case CircuitState.HALF_OPEN:
-                self._cause = None
+                self._open_reason = None
             case CircuitState.CLOSED:
                 self._closed_since_ns = at_ns
                 self._failures.clear()
                 self._opened_at = None
-                self._cause = None
+                self._open_reason = None
             case _:
                 assert_never(state)
         self._prepare_answers()
         retry_at = self._known_retry_at()
-        self._announcer.add(Transition(self.scope, previous, state, reason, self._generation, at_ns, at, retry_at))
+        done = Transition(self.scope, previous, state, reason, self._generation, at_ns, at, retry_at, cause)
+        self._announcer.add(done)
 
     def _prepare_answers(self) -> None:
         """Work out, once for all orders to come, what `admit` says and when time changes it."""
@@ -545,7 +555,7 @@ class TradingCircuitBreaker:
     def _blocking_verdict(self) -> Verdict | None:
         """What every order is told while nothing may pass; None if some may."""
         if self._state is CircuitState.OPEN:
-            reason = f"OPEN: {self._cause}"
+            reason = f"OPEN: {self._open_reason}"
         elif self._conditions:
             name, why = next(iter(self._conditions.items()))
             reason = f"{self._state.name}: condition {name} holds: {why}"
@@ -641,11 +651,13 @@ class TradingCircuitBreaker:
                 self._half_open_tries += 1
                 self._slots_succeeded += has_slot
                 if self._half_open_tries >= self._config.half_open_max_tries:
-                    self._move(CircuitState.CLOSED, f"{self._half_open_tries} trial orders succeeded", at_ns)
+                    reason = f"{self._half_open_tries} trial orders succeeded"
+                    self._move(CircuitState.CLOSED, "trials_succeeded", reason, at_ns)
             case _:
                 assert_never(self._state)
 
-    def _fail(self, trial_reason: str, at_ns: int) -> None:
+    def _fail(self, trial_cause: TransitionCause, trial_reason: str, at_ns: int) -> None:
+        """A failure. `trial_cause`, `trial_reason`: what it is where it is that of a trial."""
         self._failures.count += 1
         match self._state:
             case CircuitState.CLOSED:
@@ -653,12 +665,12 @@ class TradingCircuitBreaker:
                 self._failures.row += 1
                 broken_rule = self._failures.broken_rule()
                 if broken_rule is not None:
-                    self._move(CircuitState.OPEN, broken_rule, at_ns)
+                    self._move(CircuitState.OPEN, "failures", broken_rule, at_ns)
             case CircuitState.OPEN:
                 pass  # Counted for people; the failures stay as they were at the trip.
             case CircuitState.HALF_OPEN:
                 self._failures.add(at_ns, self._wall_time(at_ns))
-                self._move(CircuitState.OPEN, trial_reason, at_ns)
+                self._move(CircuitState.OPEN, trial_cause, trial_reason, at_ns)
             case _:
                 assert_never(self._state)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from orderfuse.errors import OrderBlocked
 
@@ -41,9 +41,14 @@ class Verdict:
         return self.allowed
 
 
+# What brings a transition about: too many failures; a trial that failed, one without an outcome in its time, or as many
+# as were wanted that succeeded; the end of OPEN's wait; a call of `trip` or `reset`.
+TransitionCause = Literal["failures", "trial_failed", "trial_lost", "trials_succeeded", "wait_over", "trip", "reset"]
+
+
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One change of state, as `on_transition` gets it.
+    """One change of state, as `on_transition` and `take_transitions` tell it.
 
     Attributes:
         scope: What the breaker guards, as its owner named it.
@@ -54,6 +59,7 @@ class Transition:
         at_ns: When it was due, in the clock's monotonic nanoseconds; earlier than now if found late.
         at: The same moment by the wall clock (aware, UTC).
         retry_at: When this OPEN ends (aware, UTC); None in other states, or if no time is known.
+        cause: What brought it about, for programs.
     """
 
     scope: str
@@ -64,6 +70,7 @@ class Transition:
     at_ns: int
     at: datetime
     retry_at: datetime | None
+    cause: TransitionCause
 
 
 class CircuitBreakerOpenException(OrderBlocked):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.breaker.public import descriptors
+from services.breaker.public import capacity
 from tests.campaigns.fuzz.hostile import hostile
 from tests.processes.breaker.process import Home, run_to_the_end
 from tests.processes.pipeline.pipeline import wait_until
@@ -147,16 +147,16 @@ def test_a_low_hard_limit_is_said_at_the_start(home):
 
 
 def test_a_limit_that_is_too_low_is_refused(home):
-    code, text = run_to_the_end(home.start(may_open=descriptors.LEAST - 1))
+    code, text = run_to_the_end(home.start(may_open=capacity.LEAST - 1))
     assert code == 1
     assert text.startswith("breaker: the system lets this process open only 511 files")
     assert text.count("\n") == 1
 
 
 def test_all_links_together_have_less_than_there_is():
-    for limit in (descriptors.LEAST, MAY_OPEN, descriptors.MOST):
-        room = descriptors.room(limit)
+    for limit in (capacity.LEAST, MAY_OPEN, capacity.MOST):
+        room = capacity.room(limit)
         shares = {link: each.descriptors for link, each in room.items()}
-        assert sum(shares.values()) <= limit - descriptors.RESERVE
+        assert sum(shares.values()) <= limit - capacity.RESERVE
         assert min(shares.values()) == shares["dispatch"] == shares["feedback"]
-    assert descriptors.warning(descriptors.ENOUGH) == ""
+    assert capacity.warning(capacity.ENOUGH) == ""

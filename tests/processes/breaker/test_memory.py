@@ -10,7 +10,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from orderfuse.settings import Settings
 from services.breaker import memory
-from services.breaker.public import descriptors, doors
+from services.breaker.public import capacity, doors
 from tests.processes.breaker.process import ROOT, Deadline, Home
 
 pytestmark = pytest.mark.skipif(not memory.resident(), reason="only Linux tells how much is in memory")
@@ -48,7 +48,7 @@ def home():
 def test_who_sends_frames_without_end_is_cut_off_and_who_finishes_messages_is_not(home, monkeypatch, link, kind):
     monkeypatch.setattr(doors, "MOST_MEMORY", memory.resident() + MORE)
     context = zmq.Context()
-    made = doors.Doors(context, Settings(home=home.path), descriptors.room(1024))
+    made = doors.Doors(context, Settings(home=home.path), capacity.room(1024))
     inboxes = [made.inbox(each) for each in ("orders", "control", "dispatch", "feedback")]
     honest = context.socket(zmq.DEALER)
     honest.connect(f"ipc://{home.path}/links/control")
@@ -79,7 +79,7 @@ def test_for_what_is_nobodys_nobody_is_cut_off_for_ever(home, monkeypatch):
     monkeypatch.setattr(doors, "MOST_MEMORY", memory.resident() // 2)
     monkeypatch.setattr(doors, "LOOK_SECS", 0.0)
     context = zmq.Context()
-    made = doors.Doors(context, Settings(home=home.path), descriptors.room(1024))
+    made = doors.Doors(context, Settings(home=home.path), capacity.room(1024))
     for _ in range(doors.MOST_LOOKS + 1):
         made.step()
     listener = context.socket(zmq.SUB)

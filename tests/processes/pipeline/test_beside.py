@@ -73,9 +73,9 @@ def test_drift_is_shown_by_its_whole_contract_and_ends_when_a_person_accepts_it(
             ends = "IB holds 5 MSFT STK USD (272093), our fills make 0; 5 is as expected from now on"
             assert said == f"accepted: {ends}\n"
             assert (await status(pipeline))["drift"] == []
-            made = ("accept", "drift: MSFT STK USD (272093): 5 instead of 0: bought by hand")
+            made = ("accept", "position break: MSFT STK USD (272093): 5 instead of 0: bought by hand")
             assert decisions(pipeline.home) == [made]
-            assert "drift: MSFT STK USD (272093): there is none any more" in pipeline.log("breaker")
+            assert "position break: MSFT STK USD (272093): there is none any more" in pipeline.log("breaker")
             assert f"{made[1].rpartition(':')[0]}: accepted by" in pipeline.log("breaker")
             # Also for a breaker that starts anew.
             pipeline.end("breaker")

@@ -7,13 +7,13 @@ from msgspec import structs
 
 from orderfuse.bus.codec import DecodeError
 from orderfuse.bus.control import MAX_TOLD, AcceptRequest
-from services.breaker.inputs import FromControl
+from services.breaker.inputs import FromControl, Tick
 from services.wire.dispatch import Accept
 from services.wire.standing import Drift, ForeignOrder
 from tests.unit.breaker.harness import now_of, rig, trading
 
 
-def drift(actual, *, expected=0.0, con_id=1, **more):
+def position_break(actual, *, expected=0.0, con_id=1, **more):
     return Drift(con_id=con_id, symbol="SPY", expected=expected, actual=actual, **more)
 
 
@@ -23,16 +23,17 @@ def foreign(perm_id=77, *, client_id=99, ib_order_id=5):
     return ForeignOrder(**whose, **contract, action="BUY", quantity=100.0, order_type="LMT")
 
 
-def with_drift(*standing):
+def with_breaks(*standing):
     made = trading()
     made.executor.drift = standing
     made.executor.lease()
     return made
 
 
-def test_accepted_drift_is_answered_once_the_executor_has_it_no_more():
-    r = with_drift(
-        drift(5.0, sec_type="OPT", expiry="20261218", strike=200.0, right="C", currency="USD"), drift(3.0, con_id=2)
+def test_an_accepted_position_break_is_answered_once_the_executor_has_it_no_more():
+    r = with_breaks(
+        position_break(5.0, sec_type="OPT", expiry="20261218", strike=200.0, right="C", currency="USD"),
+        position_break(3.0, con_id=2),
     )
     assert r.ask("accept", what="drift", con_id=1, reason="a split", who="ann@desk") is None, "it waits"
     (message,) = r.sent(Accept)
@@ -59,18 +60,28 @@ def test_accepted_drift_is_answered_once_the_executor_has_it_no_more():
 
 
 def test_who_accepted_what_and_why_is_in_the_journal_before_the_executor_hears_of_it():
-    r = with_drift(drift(5.0, sec_type="STK", currency="USD"))
+    r = with_breaks(position_break(5.0, sec_type="STK", currency="USD"))
     request = AcceptRequest(id=1, what="drift", reason="bought by hand", who="ann@desk")
     batch = r.stage.step(FromControl("t", request), now_of(r.clock))
     (made,) = batch.decisions
     assert (made.op, made.scope, made.who) == ("accept", "system", "ann@desk")
-    assert made.reason == "drift: SPY STK USD (1): 5 instead of 0: bought by hand"
+    assert made.reason == "position break: SPY STK USD (1): 5 instead of 0: bought by hand"
     assert batch.sync
     assert [type(each.message) for each in batch.dispatch] == [Accept]
 
 
+def test_the_log_has_who_accepted_what_and_why_once_the_executor_has_done_it():
+    r = with_breaks(position_break(5.0, sec_type="STK", currency="USD"))
+    r.ask("accept", what="drift", reason="bought by hand", who="ann@desk")
+    r.executor.drift = ()
+    r.executor.lease()
+    batch = r.stage.step(Tick(), now_of(r.clock))
+    (line,) = batch.notes
+    assert line == "position break: SPY STK USD (1): 5 instead of 0: accepted by ann@desk: bought by hand"
+
+
 def test_all_that_differs_is_accepted_together():
-    r = with_drift(drift(5.0), drift(3.0, con_id=2))
+    r = with_breaks(position_break(5.0), position_break(3.0, con_id=2))
     r.ask("accept", what="drift", reason="x")
     r.executor.drift = ()
     r.executor.lease()
@@ -79,20 +90,20 @@ def test_all_that_differs_is_accepted_together():
 
 
 def test_fills_meanwhile_change_nothing_and_another_difference_is_not_accepted():
-    r = with_drift(drift(5.0))
+    r = with_breaks(position_break(5.0))
     r.ask("accept", what="drift", reason="x")
-    r.executor.drift = (drift(25.0, expected=20.0),)
+    r.executor.drift = (position_break(25.0, expected=20.0),)
     r.executor.lease()
     r.poll()
     assert "t" not in r.replies, "the same difference still stands"
-    r.executor.drift = (drift(26.0, expected=20.0),)
+    r.executor.drift = (position_break(26.0, expected=20.0),)
     r.executor.lease()
     r.poll()
     assert (r.replies["t"]["ok"], r.replies["t"]["code"]) == (False, "stale")
 
 
 def test_an_executor_that_does_not_confirm_is_told_of_and_nothing_hangs():
-    r = with_drift(drift(5.0))
+    r = with_breaks(position_break(5.0))
     r.ask("accept", what="drift", reason="x")
     r.wait(0.6)
     assert "t" not in r.replies, "the lease of before has run out only now"
@@ -105,7 +116,7 @@ def test_an_executor_that_does_not_confirm_is_told_of_and_nothing_hangs():
 
 
 def test_another_executor_without_the_difference_has_confirmed_nothing():
-    r = with_drift(drift(5.0))
+    r = with_breaks(position_break(5.0))
     r.ask("accept", what="drift", reason="x")
     r.executor.drift, r.executor.executor_id = (), "exec-2"
     r.executor.join()
@@ -123,10 +134,10 @@ def test_without_an_executor_nothing_is_accepted_and_it_says_why(what):
 
 
 def test_what_is_not_there_cannot_be_accepted():
-    r = with_drift()
+    r = with_breaks()
     assert r.ask("accept", what="drift", reason="x")["error"] == "there is no drift"
     assert r.ask("accept", what="foreign", reason="x")["error"] == "IB lists no open order of others"
-    r.executor.drift = (drift(5.0),)
+    r.executor.drift = (position_break(5.0),)
     r.executor.lease()
     reply = r.ask("accept", what="drift", con_id=7, reason="x")
     assert (reply["code"], reply["error"]) == (
@@ -138,7 +149,7 @@ def test_what_is_not_there_cannot_be_accepted():
 
 
 def test_only_what_stands_just_as_it_was_seen_is_accepted():
-    r = with_drift(drift(5.0), drift(3.0, con_id=2), drift(1.0, con_id=3))
+    r = with_breaks(position_break(5.0), position_break(3.0, con_id=2), position_break(1.0, con_id=3))
     seen = [
         {"con_id": 1, "expected": 0.0, "actual": 4.0},
         {"con_id": 2, "expected": 0, "actual": 3, "symbol": "whatever status says beside"},
@@ -146,14 +157,14 @@ def test_only_what_stands_just_as_it_was_seen_is_accepted():
     assert r.ask("accept", what="drift", seen=seen, reason="x") is None
     (message,) = r.sent(Accept)
     assert [each.con_id for each in message.drift] == [2]
-    r.executor.drift = (drift(5.0), drift(1.0, con_id=3))
+    r.executor.drift = (position_break(5.0), position_break(1.0, con_id=3))
     r.executor.lease()
     r.poll()
     assert [each["con_id"] for each in r.replies["t"]["accepted"]] == [2]
 
 
 def test_what_stands_no_more_as_it_was_seen_is_stale():
-    r = with_drift(drift(5.0))
+    r = with_breaks(position_break(5.0))
     for actual, expected in ((6.0, 0.0), (5.0, 1.0), (6.0, 1.0)):
         seen = [{"con_id": 1, "expected": expected, "actual": actual}]
         reply = r.ask("accept", what="drift", seen=seen, reason="x")
@@ -169,7 +180,7 @@ def test_what_stands_no_more_as_it_was_seen_is_stale():
 
 @pytest.mark.parametrize("seen", [[], [{"con_id": 1}], [3], [{"con_id": 1, "expected": 0, "actual": "five"}], "all"])
 def test_what_was_seen_and_cannot_be_read_is_refused_and_never_taken_for_all(seen):
-    r = with_drift(drift(5.0))
+    r = with_breaks(position_break(5.0))
     try:
         reply = r.ask("accept", what="drift", seen=seen, reason="x")
     except DecodeError:
@@ -182,7 +193,7 @@ def test_what_was_seen_and_cannot_be_read_is_refused_and_never_taken_for_all(see
 
 def test_no_more_than_is_told_may_be_seen():
     one = {"con_id": 1, "expected": 0.0, "actual": 5.0}
-    r = with_drift(drift(5.0))
+    r = with_breaks(position_break(5.0))
     with pytest.raises(DecodeError):
         r.ask("accept", what="drift", seen=[one] * (MAX_TOLD + 1), reason="x")
     r.ask("accept", what="drift", seen=[one] * MAX_TOLD, reason="x")

@@ -279,6 +279,16 @@ def test_a_file_behind_a_trip_leaves_the_reason_that_a_person_gave():
     assert (r.history.decisions[-1].op, r.syncs) == ("stop", syncs + 1), "that somebody made it is on disk all the same"
 
 
+def test_the_log_has_one_line_of_the_file_its_own_where_no_state_tells_of_it():
+    r = trading()
+    batch = r.stage.step(StopSeen("smoke", "ann"), now_of(r.clock))
+    assert [each.fields["reason"] for each in batch.publications if each.topic == "state/system/"] == ["smoke"]
+    assert batch.notes == []
+    batch = r.stage.step(StopSeen("fire", "ann"), now_of(r.clock))
+    assert [each for each in batch.publications if each.topic == "state/system/"] == []
+    assert batch.notes == ["the file STOP is there too: fire"]
+
+
 def test_a_reset_that_would_be_refused_is_known_before_the_file_is_removed():
     r = trading()
     generation = stop(r)["generation"]

@@ -4,7 +4,7 @@ import pytest
 
 from orderfuse.bus.events import Replaced
 from services.breaker.dead_man import SILENT_REASON
-from tests.unit.breaker.harness import trading
+from tests.unit.breaker.harness import BUY, trading
 from tests.unit.breaker.test_dead_man import heartbeat
 from tests.unit.breaker.test_replace import replace
 
@@ -46,33 +46,36 @@ def test_silence_is_told_before_the_pace_and_an_order_of_who_is_silent_is_not_co
     assert r.circuit("strategy:alpha").get_state()["failures"] == 0
 
 
-def test_of_a_submit_the_pace_is_told_before_a_full_queue_and_of_a_replace_the_other_way_round():
+def test_of_a_submit_and_of_a_replace_the_pace_is_told_before_a_full_queue():
     r = trading(window=1, queue_limit=1, max_orders_per_second=3)
     r.submit("works")
     r.executor.accepted("works")
     r.submit("out")
     r.submit("waits", ttl_ms=60_000)
-    assert replace(r, order_id="works", lmtPrice=11.0)["code"] == "queue_full"
+    assert replace(r, order_id="works", lmtPrice=11.0)["code"] == "rate_limit"
     assert refused(r)[1] == "rate_limit"
     r.wait(1.1)
+    assert replace(r, "r-2", order_id="works", lmtPrice=11.0)["code"] == "queue_full"
     assert refused(r, "later")[1] == "queue_full"
 
 
 @pytest.mark.parametrize(
     ("fields", "code"),
     [
-        ({"order_id": "none", "revision": 1, "ago": AHEAD}, "unknown_order"),
+        ({"order_id": "none", "revision": 1}, "unknown_order"),
         ({"strategy_id": "beta", "order_id": "ended"}, "not_yours"),
-        ({"order_id": "ended", "ago": AHEAD}, "done"),
-        ({"order_id": "waits", "ago": AHEAD}, "queued"),
-        ({"order_id": "out", "ago": AHEAD}, "not_confirmed"),
+        ({"order_id": "ended", "revision": 1}, "done"),
+        ({"order_id": "waits", "revision": 1}, "queued"),
+        ({"order_id": "out", "revision": 1}, "not_confirmed"),
         ({"order_id": "going", "revision": 1}, "cancelling"),
-        ({"order_id": "changing", "revision": 1, "ago": AHEAD}, "busy"),
-        ({"order_id": "changed", "revision": 1, "ago": AHEAD}, "revision"),
-        ({"order_id": "changed", "revision": 3, "ago": AHEAD, "action": "SELL"}, "invalid"),
+        ({"order_id": "changing", "revision": 1}, "busy"),
+        ({"order_id": "changed", "revision": 1, "action": "SELL"}, "revision"),
+        ({"order_id": "changed", "revision": 3, "action": "SELL"}, "invalid"),
+        ({"order_id": "none", "ago": AHEAD}, "invalid"),
+        ({"order_id": "none", "totalQuantity": -1}, "invalid"),
     ],
 )
-def test_of_a_replace_the_order_is_asked_before_the_message(fields, code):
+def test_of_a_replace_the_message_is_asked_before_the_order_and_that_before_its_change(fields, code):
     r = trading(window=2, max_orders_per_second=100)
     for order_id in ("ended", "going", "changed", "changing"):
         r.submit(order_id)
@@ -85,6 +88,12 @@ def test_of_a_replace_the_order_is_asked_before_the_message(fields, code):
     r.submit("out")
     r.submit("waits", ttl_ms=60_000)
     assert replace(r, "asked", **{"revision": 2, "lmtPrice": 12.0, **fields})["code"] == code
+
+
+def test_a_wrong_field_is_told_before_a_wrong_clock_of_a_submit_and_of_a_replace():
+    r = trading()
+    assert "totalQuantity" in refused(r, ago=AHEAD, order={**BUY, "totalQuantity": -1})[2]
+    assert "totalQuantity" in replace(r, order_id="none", ago=AHEAD, totalQuantity=-1)["reason"]
 
 
 def test_who_fell_silent_is_told_so_before_its_cancel_that_is_under_way():

@@ -1,6 +1,6 @@
-"""What one process may have of a link, and what is said of it: pure counting."""
+"""What one process may have of a link, and what is said of it."""
 
-from services.breaker.public import bounds, descriptors, flooding, holders, repeats, subscriptions
+from services.breaker.public import bounds, capacity, flooding, holders, repeats, subscriptions
 from services.breaker.public.flooding import Flooding
 from services.breaker.public.holders import Holders
 from services.breaker.public.repeats import Repeats
@@ -23,12 +23,12 @@ def test_a_process_keeps_what_it_has_and_its_newest_is_too_many():
 
 def test_who_comes_and_goes_without_end_is_too_many_for_that_second():
     those = Holders(2)
-    for _ in range(holders.TIMES_IN_WINDOW * 2):
+    for _ in range(holders.TIMES_AS_MANY * 2):
         assert those.came(7, PID, 0.5) == ""
         those.left(7)
     assert those.came(7, PID, 0.5) == "too_many"
     assert those.came(8, OTHER, 0.5) == ""
-    assert those.came(7, PID, 0.5 + holders.WINDOW_SECS) == ""
+    assert those.came(7, PID, 0.5 + holders.COUNT_SECS) == ""
 
 
 def test_connections_of_nobody_known_are_bounded_by_the_link_alone():
@@ -81,7 +81,7 @@ def test_a_crowded_door_is_sifted_until_somebody_comes_who_may():
     assert not door.is_sifted(0.9 + flooding.WISH_SECS)
     door.objected(0.95)
     assert door.is_sifted(0.95 + flooding.WISH_SECS), "who crowds it still does"
-    assert not door.is_sifted(0.95 + flooding.WINDOW_SECS)
+    assert not door.is_sifted(0.95 + flooding.COUNT_SECS)
 
 
 def subscribe(those, descriptor, pid, numbers, *, first=b"\1", now=0.0):
@@ -96,18 +96,20 @@ def test_what_stands_is_counted_and_an_end_gives_room_back():
     assert not any(subscribe(those, 8, PID, range(10))), "on another connection of the same process"
     assert subscribe(those, 8, PID, [10]) == [f"more than {MOST_STANDING} subscriptions"]
     assert not any(subscribe(those, 9, OTHER, range(MOST_STANDING)))
-    assert those.standing(7) == MOST_STANDING + 1
     those.left(8)
-    assert those.standing(7) == MOST_STANDING - 10
+    assert not any(subscribe(those, 8, PID, range(10), now=1.0))
+    assert subscribe(those, 8, PID, [10], now=1.0) == [f"more than {MOST_STANDING} subscriptions"]
+    those.left(8)
     those.left(7)
-    assert those.standing(7) == 0
+    assert not any(subscribe(those, 8, PID, range(MOST_STANDING), now=2.0))
 
 
 def test_a_connection_that_ends_without_having_subscribed_changes_nothing():
     those = Subscriptions(longest=48)
     subscribe(those, 7, PID, range(10))
     those.left(8)
-    assert those.standing(7) == 10
+    assert not any(subscribe(those, 7, PID, range(10, MOST_STANDING)))
+    assert subscribe(those, 7, PID, [MOST_STANDING]) == [f"more than {MOST_STANDING} subscriptions"]
 
 
 def test_where_nobody_is_known_each_connection_counts_for_itself():
@@ -130,7 +132,7 @@ def test_coming_and_going_is_bounded_too():
     changes = [first + b"topic" for first in (b"\1", b"\0")] * (MOST_CHANGES // 2)
     assert not any(those.take(7, PID, change, 0.0) for change in changes)
     assert those.take(7, PID, b"\1topic", 0.9).startswith(f"more than {MOST_CHANGES} subscriptions and their ends")
-    assert those.take(7, PID, b"\1topic", subscriptions.WINDOW_SECS) == ""
+    assert those.take(7, PID, b"\1topic", subscriptions.COUNT_SECS) == ""
 
 
 def test_what_happens_again_and_again_is_said_once_in_a_while_with_how_often():
@@ -149,19 +151,19 @@ def test_many_different_things_are_a_flood_as_well():
 
 
 def test_one_process_with_all_it_may_have_costs_some_100_mb_on_a_link():
-    for link, room in descriptors.room(descriptors.MOST).items():
+    for link, room in capacity.room(capacity.MOST).items():
         assert bounds.bytes_of_one_process(link, room) < 125e6, link
 
 
 def test_one_process_leaves_room_on_every_link():
-    for limit in (descriptors.LEAST, 1024, descriptors.ENOUGH, descriptors.MOST):
-        for link, room in descriptors.room(limit).items():
+    for limit in (capacity.LEAST, 1024, capacity.ENOUGH, capacity.MOST):
+        for link, room in capacity.room(limit).items():
             # Each may have come by itself, with a listener of its own.
             assert 2 * room.of_one_process <= room.descriptors / 2, link
             assert room.of_one_process >= 8
 
 
 def test_every_bound_says_what_a_full_one_does():
-    table = list(bounds.of_links(descriptors.ENOUGH))
+    table = list(bounds.of_links(capacity.ENOUGH))
     assert len({bound.what for bound in table}) == len(table)
     assert all(bound.most > 0 and bound.whose and bound.full for bound in table)

@@ -208,7 +208,16 @@ def test_a_trip_whose_reason_says_so_is_no_failure():
     r.ask("trip", reason="a trial order had no outcome, I think")
     r.ask("trip", reason="a trial order had no outcome, I think", scope="strategy:alpha")
     assert (failed(r), failed(r, "strategy:alpha")) == ([], [])
-    assert r.circuit().listener_errors == 0
+
+
+def test_nor_is_one_of_a_circuit_that_is_half_open():
+    r = trading(circuit={"open_timeout_secs": 5, "failure_threshold": 1})
+    blip(r, 1)
+    r.wait(5.5)
+    assert told(r)["state"] == "HALF_OPEN"
+    before = failed(r)
+    r.ask("trip", reason="a trial order had no outcome, I think")
+    assert failed(r) == before
 
 
 # -- how long it is kept ------------------------------------------------------------------------------------

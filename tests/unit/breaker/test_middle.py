@@ -19,6 +19,12 @@ def test_no_object_of_the_middle_keeps_a_function_to_call_later():
                 assert "Callable" not in ast.unparse(attribute.annotation), f"{MODULES[name]}: {ast.unparse(attribute)}"
 
 
+def test_no_circuit_of_the_middle_has_a_listener():
+    for name in MIDDLE:
+        attributes = {node.attr for node in ast.walk(TREES[name]) if isinstance(node, ast.Attribute)}
+        assert "on_transition" not in attributes, MODULES[name]
+
+
 def test_only_one_place_moves_an_order():
     for name in MIDDLE:
         for node in ast.walk(TREES[name]):

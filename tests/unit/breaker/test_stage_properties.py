@@ -124,6 +124,12 @@ class StageMachine(RuleBasedStateMachine):
         assert len(core.scopes.strategies) <= 3
 
     @invariant()
+    def no_transition_is_left_with_its_circuit(self) -> None:
+        """Whatever moved one, its fence was raised and its state told in the same step."""
+        left = {scope: circuit.take_transitions() for scope, circuit in self.rig.stage.core.scopes}
+        assert not any(left.values()), left
+
+    @invariant()
     def nothing_waits_that_could_be_decided(self) -> None:
         """Whoever walked through all that waits would find nothing to do."""
         core = self.rig.stage.core

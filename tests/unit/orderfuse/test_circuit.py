@@ -121,6 +121,41 @@ def test_a_listener_that_is_interrupted_leaves_the_announcements_working():
     assert [t.state for t in heard] == [CLOSED]
 
 
+def test_what_a_circuit_has_done_is_handed_out_once_with_what_brought_it_about():
+    breaker, clock, heard = open_breaker()
+    clock.advance(300)
+    breaker.admit("lost")
+    clock.advance(30)
+    taken = breaker.take_transitions()
+    assert [t.cause for t in taken] == ["failures", "wait_over", "trial_lost"]
+    assert taken == heard
+    assert breaker.take_transitions() == []
+    clock.advance(300)
+    breaker.record_failure()
+    clock.advance(300)
+    for _ in range(3):
+        breaker.record_success()
+    breaker.trip("a person")
+    breaker.reset()
+    causes = [t.cause for t in breaker.take_transitions()]
+    assert causes == ["wait_over", "trial_failed", "wait_over", "trials_succeeded", "trip", "reset"]
+
+
+def test_what_is_due_is_handed_out_without_another_look():
+    breaker, clock, _ = open_breaker()
+    breaker.take_transitions()
+    clock.advance(300)
+    assert [t.state for t in breaker.take_transitions()] == [HALF_OPEN]
+
+
+def test_of_transitions_that_nobody_takes_the_latest_hundred_are_kept():
+    breaker, _, _ = closed_breaker()
+    for _ in range(60):
+        breaker.trip("x")
+        breaker.reset()
+    assert [t.generation for t in breaker.take_transitions()] == list(range(22, 122))
+
+
 def test_transitions_and_verdicts_cannot_be_changed():
     breaker, _, transitions = open_breaker()
     with pytest.raises(FrozenInstanceError):

@@ -265,6 +265,7 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         self.breaker = TradingCircuitBreaker(self.model.rules.as_config(), clock=self.clock)
         self.heard: list[Transition] = []
         self.breaker.on_transition = self.heard.append
+        self.taken: list[Transition] = []
 
     @rule(milliseconds=MILLISECONDS)
     def time_passes(self, milliseconds):
@@ -368,6 +369,8 @@ class BreakerAgainstModel(RuleBasedStateMachine):
         self.within_bounds()
 
     def same_history(self):
+        self.taken += self.breaker.take_transitions()
+        assert self.taken == self.heard
         heard = [(t.previous.name, t.state.name, t.generation, t.at) for t in self.heard]
         assert heard == [(*t[:3], wall(t[3])) for t in self.model.transitions]
         assert [t[0] for t in heard[1:]] == [t[1] for t in heard[:-1]]

@@ -11,7 +11,7 @@ from tests.states import state
 from tests.unit.breaker.harness import trading
 
 
-def drift(actual, *, expected=0.0, con_id=1):
+def position_break(actual, *, expected=0.0, con_id=1):
     return Drift(con_id=con_id, symbol="SPY", expected=expected, actual=actual)
 
 
@@ -23,10 +23,10 @@ def lines():
     logger.remove(sink)
 
 
-def test_drift_is_in_status_while_the_executor_says_so_and_opens_nothing():
+def test_a_position_break_is_in_status_while_the_executor_says_so_and_opens_nothing():
     r = trading()
     assert r.ask("status")["drift"] == []
-    r.executor.drift = (drift(5.0),)
+    r.executor.drift = (position_break(5.0),)
     r.executor.lease()
     assert r.ask("status")["drift"] == [
         {
@@ -52,7 +52,7 @@ def test_drift_is_in_status_while_the_executor_says_so_and_opens_nothing():
 
 def test_a_breaker_that_starts_anew_hears_of_it_with_the_hello():
     r = trading()
-    r.executor.drift = (drift(5.0),)
+    r.executor.drift = (position_break(5.0),)
     r.executor.lease()
     r.start()
     assert r.ask("status")["drift"] == []
@@ -62,16 +62,16 @@ def test_a_breaker_that_starts_anew_hears_of_it_with_the_hello():
 
 def test_each_new_difference_is_told_once_and_so_is_its_end(lines):
     log = BreakerLog()
-    for told in ((drift(5.0),), (drift(5.0),), (drift(25.0, expected=20.0),)):
-        log.drift(told)
+    for told in ((position_break(5.0),), (position_break(5.0),), (position_break(25.0, expected=20.0),)):
+        log.position_breaks(told)
     assert lines == [
-        "WARNING drift: SPY (1): IB holds 5, the fills make 0: traded by others, or fills are missing here"
+        "WARNING position break: SPY (1): IB holds 5, the fills make 0: traded by others, or fills are missing here"
     ], "fills move both, that is no news"
-    log.drift((drift(6.0),))
-    log.drift((drift(6.0), drift(1.0, con_id=2)))
+    log.position_breaks((position_break(6.0),))
+    log.position_breaks((position_break(6.0), position_break(1.0, con_id=2)))
     assert len(lines) == 3
-    log.drift((drift(1.0, con_id=2),))
-    assert lines[-1] == "INFO drift: SPY (1): there is none any more"
+    log.position_breaks((position_break(1.0, con_id=2),))
+    assert lines[-1] == "INFO position break: SPY (1): there is none any more"
     assert len(lines) == 4
 
 

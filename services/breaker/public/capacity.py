@@ -1,4 +1,4 @@
-"""Room for connections: libzmq ends the process when it cannot accept one more."""
+"""How many connections there is room for: libzmq ends the process when it cannot accept one more."""
 
 from __future__ import annotations
 
