@@ -34,7 +34,7 @@ class Keep:
         facts: feedback for the breaker; the journal numbers it.
         fences: values that were taken, by scope, in their order.
         taken: up to where the breaker has taken the feedback.
-        owed: the global cancel that is owed; a list of one, or of None for that none is, where it has changed.
+        owed: the global cancel that is owed, if that has changed: a list of the one owed now, or of None.
         baselines: what is known of contracts; None: nothing new. Empty, the first time: that there was a list.
         forgotten: permanent ids of accepted orders of others that have gone.
         by_hand: what people have accepted.

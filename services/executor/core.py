@@ -27,7 +27,7 @@ TRIP_AGAIN_SECS = 60.0
 class JournalUnread(Exception):
     """The disk does not tell what the journal has.
 
-    Raised only before what is under way has changed anything: it can be left undone.
+    Raised only before the work in hand has changed anything, so it can be dropped.
     """
 
 

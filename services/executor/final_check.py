@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orderfuse.bus.events import Expired, NotPlaced
+from orderfuse.text import cut
 from services.wire.dispatch import Place, ReplaceOrder
 
 
@@ -98,7 +99,7 @@ def _refusal(place: Place | ReplaceOrder, received_at: float, around: Surroundin
     if waited_ms >= place.ttl_left_ms:
         return Expired(**ids, age_ms=round(waited_ms))
     if not around.usable:
-        return NotPlaced(**ids, code="undelivered", reason=f"the gateway cannot take orders: {around.detail}"[:500])
+        return NotPlaced(**ids, code="undelivered", reason=cut(f"the gateway cannot take orders: {around.detail}"))
     return None
 
 

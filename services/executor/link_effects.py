@@ -117,7 +117,7 @@ class LookUp:
 
 @dataclass(frozen=True, slots=True)
 class ResolveByHand:
-    """A person has settled this order."""
+    """A person has resolved this order."""
 
     order_id: str
 

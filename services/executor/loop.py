@@ -20,7 +20,7 @@ from orderfuse.settings import Settings
 from orderfuse.stopfile import StopFile
 from services.executor.inputs import Input, Tick, Told
 from services.executor.journal import Journal, JournalError
-from services.executor.rim import Carried, Clock, Rim
+from services.executor.rim import Carried, Clock, Rim, machine_now
 from services.executor.stage import Stage
 from services.executor.tasks import until_one_ends
 from services.gateway.line import Line
@@ -39,7 +39,7 @@ MAX_AT_ONCE = 100
 
 def system_clock() -> Now:
     """The clocks of this machine."""
-    return Now(time.monotonic_ns(), time.time_ns())
+    return machine_now(time.monotonic_ns())
 
 
 class ExecutorLoop:
@@ -66,11 +66,10 @@ class ExecutorLoop:
             saved=journal.saved(),
             history=journal,
             executor_id=str(uuid.uuid4()),
+            alone=False,
             first_nonce=secrets.randbits(48),
             timing=timing,
         )
-        # Until the breaker has said which orders it knows.
-        stage.reconciliation.may_adopt = False
         self._wake = asyncio.Event()
         self._line = Line(settings.ib, timing.connect, self._wake)
         self.rim = Rim(stage, journal, self._line, clock, self._stop_file)

@@ -10,6 +10,7 @@ from msgspec import structs
 from orderfuse.bus.events import Invalid, NotPlaced, ReplaceFailed
 from orderfuse.bus.orders import Attached
 from orderfuse.ibfields.checks import TERMS, InvalidFields
+from orderfuse.text import cut
 from services.executor.breaker_link import BreakerLink
 from services.executor.core import Core
 from services.executor.final_check import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, final_check
@@ -134,7 +135,7 @@ class Placing:
         try:
             orders = [self.check(place), *(self._checked_leg(place, leg) for leg in place.attached)]
         except InvalidFields as problem:
-            reason = str(problem)[:500]
+            reason = cut(str(problem))
             self._core.tell(Invalid(order_id=place.order_id, strategy_id=place.strategy_id, reason=reason), "neutral")
             return
         self.write(orders, until)
@@ -204,7 +205,6 @@ class Placing:
         self._check_window()
         if unsent is None:
             return
-        core.batch.notes.append(error(f"{frame.orders[written].order_id}: nothing went to IB: {unsent.reason}"))
         for order in frame.orders[written:]:
             record = core.ledger.record(order.order_id)
             assert record is not None, f"{order.order_id} was handed out without an intent"
@@ -239,7 +239,7 @@ class Placing:
         if self._knows_change(message):
             return
         ids: dict[str, Any] = {"order_id": message.order_id, "strategy_id": message.strategy_id}
-        self._core.tell(ReplaceFailed(**ids, request_id=message.request_id, reason=reason[:500]), "neutral")
+        self._core.tell(ReplaceFailed(**ids, request_id=message.request_id, reason=cut(reason)), "neutral")
 
     def on_change_sent(self, frame: ChangeOrder, unsent: Unsent | None) -> None:
         """What became of the bytes of a change."""
@@ -257,4 +257,4 @@ class Placing:
 
 
 def _not_placed(record: OrderRecord, reason: str) -> NotPlaced:
-    return NotPlaced(order_id=record.order_id, strategy_id=record.strategy_id, code="undelivered", reason=reason[:500])
+    return NotPlaced(order_id=record.order_id, strategy_id=record.strategy_id, code="undelivered", reason=cut(reason))

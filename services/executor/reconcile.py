@@ -1,4 +1,4 @@
-"""What IB lists beside what we know: doubts are resolved, orders that nobody here knows are taken on. Pure.
+"""What IB lists beside what we know: doubts are answered, orders that nobody here knows are taken on. Pure.
 
 Only a complete round of lists proves anything (`doubts`). What it shows of orders that the journal does not have
 is held back until the round is complete (`found_orders`).
@@ -6,8 +6,9 @@ is held back until the round is complete (`found_orders`).
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 
+from orderfuse.text import cut
 from services.executor.account.others_in_account import OthersInAccount
 from services.executor.account.position_breaks import LegFill
 from services.executor.cancelling import Cancelling
@@ -35,15 +36,17 @@ class Reconciliation:
         cancelling: hears of new connections and of what is open.
         others: hears of fills, and of orders that are not ours.
         had_baseline: fills that a first list of positions has in it already must not be counted on top of it.
+        may_adopt: orders that nobody here knows may be taken on; False: once the breaker has said which ones it knows.
     """
 
-    def __init__(self, core: Core, cancelling: Cancelling, others: OthersInAccount, *, had_baseline: bool) -> None:
+    def __init__(
+        self, core: Core, cancelling: Cancelling, others: OthersInAccount, *, had_baseline: bool, may_adopt: bool
+    ) -> None:
         self._core = core
         self._cancelling = cancelling
         self._others = others
         self._had_baseline = had_baseline
-        # Orders that nobody here knows are taken on once the breaker has said which ones it knows.
-        self.may_adopt = True
+        self._may_adopt = may_adopt
         self._rounds = Rounds()
         self._round_begun_at = self._orders_asked_at = _NEVER
         self._lists_complete = False
@@ -70,8 +73,8 @@ class Reconciliation:
             self._others.on_foreign_order(report.order)
         if report.order_ref is not None and not self._core.ledger.knows(report.order_ref):
             return  # Somebody else's order, of a kind that ib_insync cannot read.
-        text = f"a message of IB about orders cannot be read, look the orders up: {report.text}"[:500]
-        self._core.tell(Tripped(ib_code=0, reason=text))
+        text = f"a message of IB about orders cannot be read, look the orders up: {report.text}"
+        self._core.tell(Tripped(ib_code=0, reason=cut(text)))
 
     def _is_foreign(self, report: OpenOrderReport) -> bool:
         """Whether an open order is in this account and not ours. A login may have several accounts."""
@@ -132,15 +135,15 @@ class Reconciliation:
 
     def adopt_now(self) -> None:
         """The breaker has said which orders it knows: what else IB lists as ours is taken on."""
-        if not self.may_adopt:
-            self.may_adopt = True
+        if not self._may_adopt:
+            self._may_adopt = True
             if self._lists_complete:
                 self._adopt()
 
     def _adopt(self) -> None:
         """IB's lists are complete: tell what became of each order that was waited for, or that nobody knows."""
         core = self._core
-        for order_id in core.found_orders.ids() if self.may_adopt else ():
+        for order_id in core.found_orders.ids() if self._may_adopt else ():
             if not core.ledger.knows(order_id):
                 found = core.found_orders.of(order_id)
                 record = found.record(core.now.wall_ns)
@@ -181,7 +184,7 @@ class Reconciliation:
         for order_id, doubt in core.ledger.doubts().items():
             record = core.ledger.record(order_id)
             provable = core.ledger.is_provable(order_id)
-            if record and provable and self._rounds.resolve(doubt) and self._is_of_today(record):
+            if record and provable and self._rounds.answers(doubt) and self._is_of_today(record):
                 core.take(core.ledger.on_reconciled(order_id))
         self._answer_changes(listed_before)
         self._see_what_is_lost(undisturbed_since, listed_before)
@@ -197,7 +200,7 @@ class Reconciliation:
     def _answer_changes(self, listed_before: float) -> None:
         ledger = self._core.ledger
         for order_id, doubt in ledger.changes.in_doubt().items():
-            if self._rounds.resolve(doubt) and ledger.is_heard_since(order_id, doubt.since):
+            if self._rounds.answers(doubt) and ledger.is_heard_since(order_id, doubt.since):
                 self._core.take(ledger.changes.on_failed(order_id, "IB lists the order unchanged"))
         for order_id, ended_at in ledger.changes.of_ended().items():
             if ended_at <= listed_before:
@@ -207,7 +210,7 @@ class Reconciliation:
     def _see_what_is_lost(self, undisturbed_since: float, listed_before: float) -> None:
         ledger = self._core.ledger
         self._unheard = ledger.unheard_since(undisturbed_since)
-        for order_id in [each for each, doubt in self._unheard.items() if self._rounds.resolve(doubt)]:
+        for order_id in [each for each, doubt in self._unheard.items() if self._rounds.answers(doubt)]:
             self._core.take(ledger.on_lost(order_id))
             del self._unheard[order_id]
         for order_id, sought_at in ledger.fills_sought().items():
@@ -236,7 +239,7 @@ class Reconciliation:
         doubts = ledger.doubts()
         records = (ledger.record(order_id) for order_id in doubts)
         if not any(record and self._is_of_today(record) for record in records):
-            # IB's lists are of today: they can resolve none of these.
+            # IB's lists are of today: they can answer none of these.
             doubts = {}
         # Open orders are listed on any day, and with them the terms that hold.
         changes = ledger.changes.in_doubt().items()
@@ -251,6 +254,6 @@ class Reconciliation:
             life.look_up()
 
     def _is_of_today(self, record: OrderRecord) -> bool:
-        wall_ns = self._core.now.wall_ns
-        offset = datetime.fromtimestamp(wall_ns / 1e9, UTC).astimezone().utcoffset() or timedelta()
-        return same_trading_day(record.placed_ns, wall_ns, timezone(offset))
+        now = self._core.now
+        local = timezone(timedelta(seconds=now.utc_offset_secs))
+        return same_trading_day(record.placed_ns, now.wall_ns, local)

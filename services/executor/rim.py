@@ -5,6 +5,7 @@ The links to the breaker are the loop's: what is to be sent over them is handed 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -25,6 +26,12 @@ from services.wire.dispatch import FromExecutor
 from services.wire.feedback import Fact, Outcome
 
 Clock = Callable[[], Now]
+
+
+def machine_now(monotonic_ns: int) -> Now:
+    """The moment with what this machine says of the day: its wall clock and its time zone."""
+    wall_ns = time.time_ns()
+    return Now(monotonic_ns, wall_ns, time.localtime(wall_ns / 1e9).tm_gmtoff)
 
 
 @dataclass(slots=True)
@@ -163,6 +170,9 @@ class Rim:
                     written += 1
             else:
                 self.line.write(frame)
+        except AssertionError:
+            # A bug of ours is nothing that IB's side of the process has to say of an order: it ends the process.
+            raise
         except Exception as error:  # noqa: BLE001 - ib_insync builds the whole message before it writes a byte
             return Unsent(frame, f"it could not be written: {error}", written=written)
         return None

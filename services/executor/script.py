@@ -27,7 +27,7 @@ from services.executor.inputs import Input, Ordered, Tick
 from services.executor.journal import Journal
 from services.executor.orders.ledger import ANSWER_SECS
 from services.executor.results import ExecutionResult, status_of
-from services.executor.rim import Rim
+from services.executor.rim import Rim, machine_now
 from services.executor.stage import Stage
 from services.gateway.checks import CheckedOrder, check
 from services.gateway.frames import PlaceOrders
@@ -78,6 +78,7 @@ class IBConnectionManager:
             saved=self.journal.saved(),
             history=self.journal,
             executor_id=str(uuid.uuid4()),
+            alone=True,
             timing=timing,
         )
         self._rim = Rim(self.stage, self.journal, self._line, self._now)
@@ -136,11 +137,18 @@ class IBConnectionManager:
             raise TimeoutError(f"the gateway is not usable after {timeout_secs:g} s: {detail}")
 
     async def stop(self) -> None:
-        """End the connection that `start` made."""
+        """End the connection that `start` made.
+
+        Raises:
+            AssertionError: a bug of ours had ended it before.
+        """
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            (ended,) = await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+            if isinstance(ended, AssertionError):
+                # A bug of ours ended it in the middle of the script, which has not heard of it so far.
+                raise ended
 
     async def run(self) -> None:
         """Stay connected until cancelled.
@@ -190,7 +198,7 @@ class IBConnectionManager:
             decided.set_result((fact, outcome))
 
     def _now(self) -> Now:
-        return Now(round(self.clock() * 1e9), time.time_ns())
+        return machine_now(round(self.clock() * 1e9))
 
 
 class OrderExecutionEngine:

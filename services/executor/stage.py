@@ -79,6 +79,8 @@ class Stage:
         saved: what the journal had at the start.
         history: what the journal can be asked.
         executor_id: of this process; another one for each.
+        alone: no breaker is there, as under a script. So orders of ours that only IB knows of are taken on from the
+            start, and not once a breaker has said which ones it knows; and what a breaker says in its log stands here.
         first_nonce: lease requests of this process are numbered from here; an earlier process did not use it.
         timing: how long the connection waits for what.
     """
@@ -92,6 +94,7 @@ class Stage:
         saved: Saved,
         history: History,
         executor_id: str,
+        alone: bool,
         first_nonce: int = 0,
         timing: Timing | None = None,
     ) -> None:
@@ -101,10 +104,12 @@ class Stage:
         ledger.restore(saved.orders)
         self.core = Core(life, ledger, history, FoundOrders(ib.client_id))
         breaks = PositionBreaks(saved.fills, saved.baselines)
-        self.others = OthersInAccount(self.core, breaks, saved.accepted, executor.foreign_orders)
+        self.others = OthersInAccount(self.core, breaks, saved.accepted, executor.foreign_orders, alone=alone)
         self.cancelling = Cancelling(self.core, saved.owed)
         had_baseline = saved.baselines is not None
-        self.reconciliation = Reconciliation(self.core, self.cancelling, self.others, had_baseline=had_baseline)
+        self.reconciliation = Reconciliation(
+            self.core, self.cancelling, self.others, had_baseline=had_baseline, may_adopt=alone
+        )
         self.placing = Placing(self.core, window, frozenset(executor.allow_order_fields))
         self.link = BreakerLink(
             executor_id=executor_id,
@@ -200,7 +205,7 @@ class Stage:
     def _talk_to_breaker(self, gateway: GatewayStatus) -> None:
         told = (0, 0, 0)
         if not self.link.joined:
-            # What a breaker must know that is greeted now: with wrong numbers it would take facts for lost, or this
+            # A breaker that is greeted now needs these: wrong numbers would make it take facts for lost, or this
             # journal for another one.
             told = (*self.core.history.feedback_range(), self.core.history.taken)
         self._perform(self.link.tick(self.core.now.secs, gateway, told))
@@ -331,7 +336,7 @@ class Stage:
 
     @contextmanager
     def _unless_unread(self) -> Iterator[None]:
-        """What needs to know what the journal does not tell is left undone; all else goes on, cancels above all."""
+        """What depends on the unread part is left undone; all else goes on, cancels above all."""
         try:
             yield
         except JournalUnread as unread:

@@ -40,6 +40,7 @@ class StrictDecoder(Decoder):  # type: ignore[misc]  # ib_insync has no types
             if handler:
                 handler(fields)
         except Exception as error:  # noqa: BLE001 - any failure to read means the same: something was missed
+            # Whatever gets past here eventkit swallows, a failed assertion too: told as unread, a person hears of it.
             self._unreadable(fields, error)
 
     def wrap(self, methodName: str, types: list[type], skip: int = 2) -> Callable[[list[str]], None]:  # noqa: N803

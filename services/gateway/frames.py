@@ -19,7 +19,7 @@ class Dial:
 
 @dataclass(frozen=True, slots=True)
 class HangUp:
-    """End this connection now: bytes that have not left must not, they would be orders nobody expects any more."""
+    """Drop the connection now. Unsent bytes must never leave: nobody expects those orders any more."""
 
     number: int
 

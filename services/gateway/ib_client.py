@@ -24,7 +24,7 @@ NEEDED_VERSION: int = Client.MinClientVersion
 _PLACE_ORDER = "3\0"
 
 
-class Session:
+class IbConnection:
     """One connection to TWS or IB Gateway; after `abort` it is used up.
 
     Args:
@@ -119,7 +119,7 @@ class Session:
         self._client.disconnect()
 
     def abort(self) -> None:
-        """End the connection now. Bytes that have not left must not: they would be orders nobody expects any more."""
+        """Drop the connection now. Unsent bytes must never leave: nobody expects those orders any more."""
         transport = self._client.conn.transport
         if transport is None:
             return

@@ -25,7 +25,7 @@ class _QuietHandler(logging.Handler):
 
 
 def quiet_libraries() -> None:
-    """Route the logs of ib_insync and eventkit, without the flood. What the client says, the manager says too."""
+    """Route the logs of ib_insync and eventkit, without the flood. What its client says, we say ourselves (`life`)."""
     for name in ("ib_insync", "eventkit"):
         library = logging.getLogger(name)
         library.setLevel(logging.WARNING)

@@ -6,6 +6,7 @@ answers. What is heard and the time go in; frames for the gateway and news for t
 
     AWAY -> DIALLING -> LISTING -> SERVING      (IB is back, the gateway answers again) -> LISTING
                                    SERVING -> IB_AWAY, SILENT
+    and from everywhere, at the end of the connection, to AWAY
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from services.gateway.news import Connected, Out, RoundComplete
 from services.gateway.order_ids import OrderIds
 from services.gateway.outgoing import Outgoing
 from services.gateway.pacing import Pacer
-from services.gateway.phases import CONNECTED, DIALLING, IB_AWAY, MOVES, SILENT, Phase, Sign
+from services.gateway.phases import CONNECTED, DIALLING, ENDS, IB_AWAY, MOVES, PLANNED, SILENT, UNPLANNED, Phase, Sign
 from services.gateway.probe import Probe
 from services.gateway.reports import (
     ORDER_MESSAGES,
@@ -73,8 +74,8 @@ class Life:
         self.settings = settings
         self.account = ""
         self.phase = Phase.AWAY
-        # Where the connection before stood when it ended: one that was silent stays so until another is made.
-        self._ended_in = Phase.AWAY
+        # The connection before ended in silence: the gateway counts as silent until another one is made.
+        self._ended_silent = False
         self.ids = OrderIds(used_id)
         # When this connection was made, or IB came back behind it (monotonic seconds).
         self.undisturbed_since = float("-inf")
@@ -87,8 +88,9 @@ class Life:
         self._lists = StandingLists(self._outgoing, self._timing, lists_orders=lists_orders)
         self._look_ups = LookUps(self._outgoing, self._timing, self._lists)
         self._attempts = Attempts(settings.client_id, self._timing)
+        # Why a new connection is wanted; it waits for the end of the round under way.
         self._renew = ""
-        # Away on purpose; the breaker need not count it against IB.
+        # Of no use on purpose; the breaker need not count it against IB.
         self._planned = False
         self._detail, self._remedy = "not connected yet", ""
 
@@ -118,7 +120,7 @@ class Life:
             detail="" if usable else detail,
             remedy="" if usable else remedy,
             planned=self._planned and not usable,
-            silent=(self.phase if self.ready else self._ended_in) in SILENT,
+            silent=self.phase in SILENT if self.ready else self._ended_silent,
         )
 
     @property
@@ -234,15 +236,11 @@ class Life:
         if trouble and str(trouble) != self._detail:
             self._outgoing.note(warning(f"no order can be placed: {trouble}"))
 
-    def _end(self, error: OSError, now: float) -> None:
+    def _end(self, error: OSError, now: float, sign: Sign = Sign.ENDED) -> None:
         """The connection is over, or must be."""
         why, remedy = (str(error), error.remedy) if isinstance(error, Trouble) else (str(error), "")
         self._attempts.on_end(now, connected=self.ready, served=self.usable)
-        if self.ready:
-            self._ended_in = self.phase
-        # Whatever ends the next attempt is not on purpose any more.
-        self._planned = bool(self._renew) and why == self._renew
-        self.phase = Phase.AWAY
+        self._move(sign)
         self._look_ups.on_end_of_connection()
         self.send(HangUp(self._attempts.number), now)
         self._say(why, remedy)
@@ -257,7 +255,10 @@ class Life:
         """Do what is due over a connection that there is; at most one thing that ends it."""
         trouble = self._see_silence(now) or self._go_on_with_round(now)
         if trouble is None and not self._look_ups.under_way:
-            trouble = self._what_ends_it(now, buffer_empty=buffer_empty)
+            if self._renew:
+                self._end(ConnectionError(self._renew), now, Sign.RENEWED)
+                return
+            trouble = self._lack_of_ids(now, buffer_empty=buffer_empty)
         if trouble is not None:
             self._end(trouble, now)
             return
@@ -283,8 +284,6 @@ class Life:
         if self.phase not in SILENT:
             return
         self._move(Sign.ANSWER)
-        # Not usable until everything has been looked up, and that is our own doing, no loss of the connection.
-        self._planned = True
         self.undisturbed_since = now
         self._outgoing.note(info("the gateway answers again; asking for orders and executions"))
         self._say(*self._asking("the gateway answers again"))
@@ -293,9 +292,7 @@ class Life:
         first, silent = self.phase is Phase.LISTING, self.phase in SILENT
         return self._look_ups.look(now, self.account, self.undisturbed_since, first=first, silent=silent)
 
-    def _what_ends_it(self, now: float, *, buffer_empty: bool) -> OSError | None:
-        if self._renew:
-            return ConnectionError(self._renew)
+    def _lack_of_ids(self, now: float, *, buffer_empty: bool) -> OSError | None:
         # Not at once: the last orders may have yet to be read, and answered over this connection. A gateway says
         # another next order id to a new connection only.
         short_for = self.ids.short_for(now) if self.usable else 0.0
@@ -317,7 +314,6 @@ class Life:
             return
         first = self.phase is Phase.LISTING
         self._move(Sign.LISTED)
-        self._planned = False
         self._say("")
         self._outgoing.tell(RoundComplete(self.undisturbed_since))
         if first and self.status().usable:
@@ -357,7 +353,6 @@ class Life:
                     text = f"the gateway has lost IB, no order passes until it is back: {report.code} {report.text}"
                     self._outgoing.note(warning(text))
                 self._move(Sign.IB_LOST)
-                self._planned = False
                 self._detail, self._remedy = f"IB is not behind the gateway: {report.code}", ""
             case Meaning.RESTORED:
                 text = f"IB is back, orders and fills are looked up first: {report.code} {report.text}"
@@ -376,8 +371,12 @@ class Life:
     # -- state --------------------------------------------------------------------------------------------
 
     def _move(self, sign: Sign) -> None:
-        """The one place that moves the phase, but for the end of a connection."""
-        self.phase = MOVES.get((self.phase, sign), self.phase)
+        """The one place that moves the phase, and what is remembered of the way that led there."""
+        move = (self.phase, sign)
+        if sign in ENDS and self.ready:
+            self._ended_silent = self.phase in SILENT
+        self._planned = move in PLANNED or (self._planned and sign not in UNPLANNED)
+        self.phase = MOVES.get(move, self.phase)
 
     def _say(self, detail: str, remedy: str = "") -> None:
         self._detail, self._remedy = detail, remedy

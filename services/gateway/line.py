@@ -22,7 +22,7 @@ from services.gateway.frames import (
     PlaceOrders,
     WireOrder,
 )
-from services.gateway.ib_client import NEEDED_VERSION, Session
+from services.gateway.ib_client import NEEDED_VERSION, IbConnection
 from services.gateway.ib_logs import quiet_libraries
 from services.gateway.reports import Closed, Dialled, FromGateway, Heard, NotDialled, Report
 from services.runtime.crash_points import reach
@@ -45,7 +45,7 @@ class Line:
         self._settings = settings
         self._connect_secs = connect_secs
         self._wake = wake
-        self._session: Session | None = None
+        self._connection: IbConnection | None = None
         self._number = 0
         self._dialling: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
@@ -54,7 +54,7 @@ class Line:
     @property
     def buffer_empty(self) -> bool:
         """Whether everything written so far has left this process."""
-        return self._session is not None and self._session.buffer_empty
+        return self._connection is not None and self._connection.buffer_empty
 
     def take_heard(self) -> list[FromGateway]:
         """What has come since the last call, in order."""
@@ -109,39 +109,39 @@ class Line:
         if self._dialling is not None:
             self._dialling.cancel()
             await asyncio.gather(self._dialling, return_exceptions=True)
-        session, self._session = self._session, None
-        if session is None:
+        connection, self._connection = self._connection, None
+        if connection is None:
             return
-        if session.ready and session.buffer_empty:
-            session.close()
+        if connection.ready and connection.buffer_empty:
+            connection.close()
         else:
-            session.abort()
-        if session.open:
+            connection.abort()
+        if connection.open:
             try:
                 async with asyncio.timeout(CLOSE_SECS):
                     await self._closed.wait()
             except TimeoutError:
-                session.abort()
+                connection.abort()
 
-    def _connected(self) -> Session:
-        if self._session is None or not self._session.ready:
+    def _connected(self) -> IbConnection:
+        if self._connection is None or not self._connection.ready:
             raise ConnectionError("not connected to the gateway")
-        return self._session
+        return self._connection
 
-    def _ask(self, session: Session, frame: Ask) -> None:
+    def _ask(self, connection: IbConnection, frame: Ask) -> None:
         match frame.question:
             case "open_orders":
-                session.request_open_orders()
+                connection.request_open_orders()
             case "executions":
-                session.request_executions(frame.request_id, frame.account)
+                connection.request_executions(frame.request_id, frame.account)
             case "completed_orders":
-                session.request_completed_orders()
+                connection.request_completed_orders()
             case "positions":
-                session.request_positions()
+                connection.request_positions()
             case "end_positions":
-                session.end_positions()
+                connection.end_positions()
             case "current_time":
-                session.request_current_time()
+                connection.request_current_time()
             case _:
                 assert_never(frame.question)
         if frame.question in ("open_orders", "executions", "completed_orders"):
@@ -153,12 +153,12 @@ class Line:
         self._number = number
         # Each its own: the end of the one before may still be under way.
         closed = self._closed = asyncio.Event()
-        session = self._session = Session(lambda report: self._hear(number, report, closed))
-        self._dialling = asyncio.create_task(self._connect(number, session, closed))
+        connection = self._connection = IbConnection(lambda report: self._hear(number, report, closed))
+        self._dialling = asyncio.create_task(self._connect(number, connection, closed))
 
-    async def _connect(self, number: int, session: Session, closed: asyncio.Event) -> None:
+    async def _connect(self, number: int, connection: IbConnection, closed: asyncio.Event) -> None:
         settings, timeout = self._settings, self._connect_secs
-        connecting = asyncio.create_task(session.connect(settings.host, settings.port, settings.client_id, timeout))
+        connecting = asyncio.create_task(connection.connect(settings.host, settings.port, settings.client_id, timeout))
         lost = asyncio.create_task(closed.wait())
         try:
             await asyncio.wait({connecting, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -166,14 +166,14 @@ class Line:
             for task in (connecting, lost):
                 task.cancel()
             outcome, _ = await asyncio.gather(connecting, lost, return_exceptions=True)
-        self._put(Dialled(number) if outcome is None else _failure(number, session, outcome))
+        self._put(Dialled(number) if outcome is None else _failure(number, connection, outcome))
 
     def _hang_up(self, number: int) -> None:
-        if number == self._number and self._session is not None:
+        if number == self._number and self._connection is not None:
             if self._dialling is not None:
                 self._dialling.cancel()
-            self._session.abort()
-            self._session = None
+            self._connection.abort()
+            self._connection = None
 
     def _hear(self, number: int, report: Report, closed: asyncio.Event) -> None:
         """Take note, inside the socket's callback."""
@@ -186,7 +186,7 @@ class Line:
         self._wake.set()
 
 
-def _failure(number: int, session: Session, outcome: BaseException) -> NotDialled:
+def _failure(number: int, connection: IbConnection, outcome: BaseException) -> NotDialled:
     """What became of an attempt that led to nothing."""
     timed_out = isinstance(outcome, TimeoutError)
     said = isinstance(outcome, Exception) and not timed_out
@@ -194,8 +194,8 @@ def _failure(number: int, session: Session, outcome: BaseException) -> NotDialle
         number,
         error=_words(outcome) if said else "",
         timed_out=timed_out,
-        reached=session.reached,
-        version=session.server_version,
+        reached=connection.reached,
+        version=connection.server_version,
         needed_version=NEEDED_VERSION,
     )
 

@@ -22,7 +22,7 @@ from orderfuse.exit_codes import DONE, INTERRUPTED, NOTHING_ANSWERS, REFUSED, US
 from orderfuse.home import why
 from orderfuse.settings import IbSettings, SettingsError, load_settings
 from services.gateway.accounts import AccountRefused, allowed_account
-from services.gateway.ib_client import NEEDED_VERSION, Session
+from services.gateway.ib_client import NEEDED_VERSION, IbConnection
 from services.gateway.ib_logs import quiet_libraries
 from services.gateway.reports import Accounts, Closed, ErrorReport, OpenOrderReport, Report, RequestEnd, Unreadable
 from services.runtime.log import configure_log
@@ -173,7 +173,7 @@ class _Gateway:
         self._ended = asyncio.Event()
         self._closed = asyncio.Event()
         # A handful of messages, each waited for: no pacing of ours may stand before a stop.
-        self._session = Session(self._hear)
+        self._connection = IbConnection(self._hear)
 
     async def connect(self, settings: IbSettings) -> bool:
         """Whether it is connected; False if another program has its client id.
@@ -182,7 +182,7 @@ class _Gateway:
             NoAnswer: nobody is there, or no gateway.
         """
         connecting = asyncio.create_task(
-            self._session.connect(settings.host, settings.port, self.client_id, CONNECT_SECS)
+            self._connection.connect(settings.host, settings.port, self.client_id, CONNECT_SECS)
         )
         lost = asyncio.create_task(self._closed.wait())
         await asyncio.wait({connecting, lost}, return_when=asyncio.FIRST_COMPLETED)
@@ -192,7 +192,7 @@ class _Gateway:
         if self._in_use:
             return False
         check = "check ib.host and ib.port (ORDERFUSE_IB__PORT)"
-        version = self._session.server_version
+        version = self._connection.server_version
         match outcome:
             case None:
                 return True
@@ -212,7 +212,7 @@ class _Gateway:
 
     def close(self) -> None:
         """End the connection; what was written has been answered."""
-        self._session.close()
+        self._connection.close()
 
     def cancel_all(self) -> None:
         """Write `reqGlobalCancel`.
@@ -221,7 +221,7 @@ class _Gateway:
             NoAnswer: the connection is lost.
         """
         try:
-            self._session.global_cancel()
+            self._connection.global_cancel()
         except ConnectionError as error:
             raise NoAnswer(self._lost()) from error
         self._cancelled = True
@@ -237,7 +237,7 @@ class _Gateway:
         self._ended.clear()
         waits = {asyncio.create_task(event.wait()) for event in (self._ended, self._closed)}
         try:
-            self._session.request_open_orders()
+            self._connection.request_open_orders()
             await asyncio.wait(waits, timeout=LIST_SECS, return_when=asyncio.FIRST_COMPLETED)
         except ConnectionError:
             raise NoAnswer(self._lost()) from None

@@ -28,9 +28,18 @@ class Sign(Enum):
     IB_BACK = "IB is back behind the gateway"
     SILENCE = "a question had no answer for too long"
     ANSWER = "the question has its answer"
+    ENDED = "the attempt led to nothing, or the connection is over"
+    RENEWED = "the connection is given up for a new one"
 
 
-# What is not here moves nothing. The end of the connection leads from everywhere to AWAY.
+DIALLING = frozenset({Phase.DIALLING, Phase.DIALLING_IB_AWAY})
+# Whose bytes would leave.
+CONNECTED = frozenset({Phase.LISTING, Phase.SERVING, Phase.IB_AWAY, Phase.SILENT, Phase.SILENT_IB_AWAY})
+SILENT = frozenset({Phase.SILENT, Phase.SILENT_IB_AWAY})
+IB_AWAY = frozenset({Phase.DIALLING_IB_AWAY, Phase.IB_AWAY, Phase.SILENT_IB_AWAY})
+ENDS = frozenset({Sign.ENDED, Sign.RENEWED})
+
+# What is not here moves nothing.
 MOVES: dict[tuple[Phase, Sign], Phase] = {
     (Phase.AWAY, Sign.DIALLED): Phase.DIALLING,
     (Phase.DIALLING, Sign.NAMED): Phase.LISTING,
@@ -50,9 +59,9 @@ MOVES: dict[tuple[Phase, Sign], Phase] = {
     (Phase.SILENT, Sign.IB_LOST): Phase.SILENT_IB_AWAY,
     (Phase.SILENT_IB_AWAY, Sign.ANSWER): Phase.IB_AWAY,
     (Phase.SILENT_IB_AWAY, Sign.IB_BACK): Phase.SILENT,
+    **{(phase, sign): Phase.AWAY for phase in DIALLING | CONNECTED for sign in ENDS},
 }
-DIALLING = frozenset({Phase.DIALLING, Phase.DIALLING_IB_AWAY})
-# Whose bytes would leave.
-CONNECTED = frozenset({Phase.LISTING, Phase.SERVING, Phase.IB_AWAY, Phase.SILENT, Phase.SILENT_IB_AWAY})
-SILENT = frozenset({Phase.SILENT, Phase.SILENT_IB_AWAY})
-IB_AWAY = frozenset({Phase.DIALLING_IB_AWAY, Phase.IB_AWAY, Phase.SILENT_IB_AWAY})
+# After these being of no use is our own doing, and no loss of the connection: all is looked up once more.
+PLANNED = frozenset({(Phase.SILENT, Sign.ANSWER), *((phase, Sign.RENEWED) for phase in CONNECTED)})
+# And after these it is that no more.
+UNPLANNED = frozenset({Sign.LISTED, Sign.IB_LOST, Sign.ENDED})

@@ -16,7 +16,7 @@ from orderfuse.settings import SettingsError, crash_at
 # Every point there is, and what is true when it is reached. "Journaled" means committed to SQLite.
 POINTS = {
     # -- executor
-    "executor.intent.unsaved": "an order has passed the last look; nothing of it is journaled",
+    "executor.intent.unsaved": "an order has passed its final check; nothing of it is journaled",
     "executor.intent.uncommitted": "the intent stands in the transaction that is not committed",
     "executor.intent.synced": "the intent is on the disk; no byte of the order has left",
     "executor.order.half_frame": "half of the order's frame has left for IB",

@@ -64,7 +64,7 @@ def open_journal(
         path: the file.
         schema: what must be in it.
         fill: puts into a new journal what must be there from the beginning. It gets the trouble that made a new one
-            necessary, or "" for a first start; what follows from a trouble belongs into the file at once, since
+            necessary, or "" for a first start; what follows from a trouble must be in the file at once, since
             the process may die before it does anything else.
         read: what the caller needs of it at the start. It raises `Torn` for what it does not understand.
         lock_wait_secs: how long a statement waits while another program holds the file.

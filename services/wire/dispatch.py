@@ -51,8 +51,8 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
 class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):
     """The breaker has an executor that lives, or asks this one to say hello first.
 
-    `rename`: the executor's journal is an old copy of one that told more; it needs an id of its own. That of a process
-    which was taken in before is none: its hello was only said before it told more, and it says hello again.
+    `rename`: the executor's journal is an old copy of one that told more; it needs an id of its own. A process
+    that was taken in before has no old copy: its hello came before it told more, and it says hello again.
     """
 
     reason: str
@@ -62,7 +62,7 @@ class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):
     """The executor has taken the fence. Of the doubtful orders its journal knows `known`; the others it never had.
 
-    `in_doubt`: orders of which it does not know whether IB has them; a person may have settled some of them.
+    `in_doubt`: orders of which it does not know whether IB has them; a person may have resolved some of them.
     """
 
     executor_id: str
@@ -209,7 +209,7 @@ class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
 
 
 class Settle(Message, frozen=True, kw_only=True, tag="settle"):
-    """A person has settled this order: it is in doubt no more, and nothing need be looked up."""
+    """A person has resolved this order: it is in doubt no more, and nothing need be looked up."""
 
     order_id: str
 

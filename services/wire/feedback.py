@@ -24,13 +24,13 @@ from services.wire.dispatch import ExpectedChange
 
 
 class Written(OrderEvent, frozen=True, kw_only=True, tag="written"):
-    """The order's bytes have left for IB. Not published: it only tells the window from the wire."""
+    """The order's bytes have left for IB. Not published: it only says that the bytes have left."""
 
     ib_order_id: int
 
 
 class Working(OrderEvent, frozen=True, kw_only=True, tag="working"):
-    """IB reports a new status of an accepted order. Not published: it only settles the outcome.
+    """IB reports a new status of an accepted order. Not published: it only says what the order counts as.
 
     Attributes:
         lives: it was over for us, and IB shows that it is not.
@@ -51,9 +51,9 @@ class Tripped(Message, frozen=True, kw_only=True, tag="tripped"):
 
 
 class Adopted(OrderEvent, frozen=True, kw_only=True, tag="adopted"):
-    """IB has this order of ours, and the executor's journal did not know it. Not published: what it is for IB.
+    """IB has this order of ours, and the executor's journal or the breaker did not know it. Not published.
 
-    Or the breaker did not. `contract` and `order`: as far as is known, with IB's field names. `status`: IB's own, and
+    `contract` and `order`: as far as is known, with IB's field names. `status`: IB's own, and
     what is `filled`, where nothing further is told of it now; `doubtful`: nobody knows whether IB has it. `change`: the
     one that is under way, which the breaker has forgotten with the order.
     """

@@ -21,6 +21,11 @@ def plain(text: str, longest: int = MAX_REASON) -> str:
     return line if len(text) <= longest else line[:-3] + "..."
 
 
+def cut(text: str, longest: int = MAX_REASON) -> str:
+    """The beginning of `text`: as much of it as a message may have."""
+    return text[:longest]
+
+
 def printable(text: str) -> str:
     """`text` with each character that is not printable replaced."""
     # Every line of a log comes through here, and hardly one has such a character.

@@ -59,9 +59,9 @@ class ExecutorProcess:
             saved=self.journal.saved(),
             history=self.journal,
             executor_id=f"exec-{self._number}",
+            alone=False,
             first_nonce=self._number * 1_000_000,
         )
-        self.stage.reconciliation.may_adopt = False
         self._feedback_sent = 0
         self.reconnect()
 

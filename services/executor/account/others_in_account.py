@@ -10,7 +10,7 @@ from msgspec import structs
 from orderfuse.bus.control import MAX_TOLD
 from orderfuse.ibfields.names import contract_name, order_name
 from services.executor.account.foreign_orders import ForeignOrders
-from services.executor.account.position_breaks import Baseline, LegFill, PositionBreaks
+from services.executor.account.position_breaks import Baseline, Findings, LegFill, PositionBreaks
 from services.executor.account.told_positions import ToldPositions
 from services.executor.batch import ByHand
 from services.executor.core import Core
@@ -33,10 +33,20 @@ class OthersInAccount:
         breaks: finds where the positions are not what our fills make.
         accepted: orders of others that a person has accepted.
         policy: what to do about orders of others (`executor.foreign_orders`).
+        alone: no breaker is there to tell of position breaks.
     """
 
-    def __init__(self, core: Core, breaks: PositionBreaks, accepted: list[ForeignOrder], policy: ForeignPolicy) -> None:
+    def __init__(
+        self,
+        core: Core,
+        breaks: PositionBreaks,
+        accepted: list[ForeignOrder],
+        policy: ForeignPolicy,
+        *,
+        alone: bool,
+    ) -> None:
         self.breaks = breaks
+        self._alone = alone
         self._core = core
         self._policy = policy
         self._foreign = ForeignOrders(accepted)
@@ -68,9 +78,10 @@ class OthersInAccount:
         self.breaks.on_asked()
 
     def on_positions(self, held: list[Held]) -> None:
-        """IB has listed all positions: tell each new difference once."""
+        """IB has listed all positions."""
         if self.breaks.has_baseline and not self._core.life.usable:
             return  # Fills made while we were away are still being asked for.
+        before = self.breaks.standing[:MAX_TOLD]
         findings = self.breaks.on_positions(held)
         self._positions_at_ns = self._core.now.wall_ns
         if findings.first:
@@ -78,17 +89,22 @@ class OthersInAccount:
                 f"{len(held)} positions of {self._core.life.account} are the baseline of the search for position breaks"
             )
             self._say(info(text))
-        for each in findings.new:
+        self._say_breaks(findings, (*before, *self.breaks.standing[:MAX_TOLD]))
+        if findings.first or findings.changed:
+            self._keep(findings.changed)
+
+    def _say_breaks(self, findings: Findings, told: Iterable[Drift]) -> None:
+        """Say each new difference once, and when it has gone. What is told with the status, a breaker says."""
+        said_there = set() if self._alone else {each.con_id for each in told}
+        for each in (each for each in findings.new if each.con_id not in said_there):
             self._say(
                 warning(
                     f"position break: {_name(each)}: IB holds {each.actual:g}, expected are {each.expected:g}; "
                     "traded by others, or fills are missing here"
                 )
             )
-        for each in findings.gone:
+        for each in (each for each in findings.gone if each.con_id not in said_there):
             self._say(info(f"position break: {_name(each)} is as expected again"))
-        if findings.first or findings.changed:
-            self._keep(findings.changed)
 
     def on_position(self, held: Held) -> None:
         """IB tells of one position unasked."""
@@ -134,16 +150,8 @@ class OthersInAccount:
 
     def on_accepted(self, accepted: ByHand) -> None:
         """What a person has accepted is on the disk."""
-        message = accepted.message
         self.breaks.accept(accepted.baselines)
         self._foreign.accept(accepted.orders)
-        by = f"accepted by {message.who or 'somebody'}: {message.reason}"
-        differences = {each.con_id: each for each in message.drift}
-        for each in accepted.baselines:
-            taken = differences[each.con_id]
-            self._say(info(f"position break: {_name(taken)}: {taken.actual:g} are as expected from now on, {by}"))
-        for order in accepted.orders:
-            self._say(info(f"{_order_name(order)}: told no more, {by}"))
 
     # -- the log ------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Whose order a report of IB's is about, and what it brings for that one and for those that go with it. Pure.
+"""Finds the order that a report of IB's is about, and what it means for that order and its kin. Pure.
 
 Orders of others are ignored: an order is ours if its `orderRef` or its permanent id is.
 """
@@ -6,7 +6,7 @@ Orders of others are ignored: an order is ours if its `orderRef` or its permanen
 from __future__ import annotations
 
 from orderfuse.bus.events import Accepted
-from orderfuse.text import MAX_REASON
+from orderfuse.text import cut
 from services.executor.orders import order_reports, twins
 from services.executor.orders.cancels_under_way import CancelsUnderWay
 from services.executor.orders.doubts import Doubt
@@ -160,10 +160,10 @@ class Attribution:
         else:
             self._foreign_321 = 0
             text = f"two orders in a row were refused with 321, is the API read-only there? {short(report.text)}"
-            effects.facts.append((Tripped(ib_code=report.code, reason=text[:MAX_REASON]), None))
+            effects.facts.append((Tripped(ib_code=report.code, reason=cut(text)), None))
 
     def _answered(self, order: OrderAtIb, effects: Effects) -> None:
         self._memory.marks.unanswered.pop(order.record.order_id, None)
         if not order.record.answered:
-            order.record.answered = order.record.written = True
+            order.record.answered = True
             effects.keep(order.record)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import structs
 
 from orderfuse.bus.events import Rejected
-from orderfuse.text import MAX_REASON
+from orderfuse.text import MAX_REASON, cut
 from services.executor.orders.kin import Kin
 from services.executor.orders.order_at_ib import OrderAtIb
 from services.executor.orders.records import Effects
@@ -82,9 +82,9 @@ class Brackets:
             return ""
         missing = self.missing(order)
         if missing:
-            effects.notes.append(f"{record.order_id}{missing}")
+            room = MAX_REASON - len(missing)
             effects.facts = [
-                (structs.replace(fact, reason=(fact.reason + missing)[:MAX_REASON]), outcome)
+                (structs.replace(fact, reason=cut(fact.reason, room) + missing), outcome)
                 if isinstance(fact, Rejected) and fact.order_id == record.order_id
                 else (fact, outcome)
                 for fact, outcome in effects.facts

@@ -28,7 +28,8 @@ class CancelsUnderWay:
         if order is not None and request_id is not None and request_id == order.record.answered_cancel:
             return effects  # It has been told, to a breaker that died before it took it.
         if order is not None and order.record.ended == "cancelled":
-            # So has this, and it is what was asked for; should the order live after all, it goes to IB.
+            # Its cancellation was told too, and that is what was asked for; should the order live after all, it goes
+            # to IB.
             cancels.ask(order.record, request_id, why)
             effects.keep(order.record)
             return effects

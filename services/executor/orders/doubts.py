@@ -59,7 +59,7 @@ class Rounds:
             self._kept.append((begun, now))
         self.last = now
 
-    def resolve(self, doubt: Doubt) -> bool:
+    def answers(self, doubt: Doubt) -> bool:
         """Whether a doubt is over: had the order been at IB, two rounds far enough apart would have shown it."""
         if doubt.bytes_lost and self._since <= doubt.since:
             return False

@@ -87,7 +87,6 @@ class FoundOrder:
             combo=any(each.sec_type == "BAG" for each in self.executions),
             placed_ns=now_ns,
             perm_id=first.perm_id,
-            written=True,
             answered=True,
             counted="neutral",
             adopting=True,
@@ -126,8 +125,6 @@ def expected(message: Expect) -> OrderRecord:
         combo=message.combo,
         placed_ns=message.placed_ns,
         perm_id=message.perm_id,
-        # Whether its bytes have left, nobody knows any more; they may have.
-        written=True,
         answered=message.accepted,
         accepted=message.accepted,
         parent=message.parent,

@@ -99,7 +99,6 @@ class Ledger:
         self._marks.now = now
         effects = Effects()
         order = self.memory.orders[order_id]
-        order.record.written = True
         self._marks.unanswered[order_id] = now
         effects.tell(order.record, Written(**order.ids, ib_order_id=order.record.ib_order_id))
         return effects
@@ -113,10 +112,9 @@ class Ledger:
         effects = Effects()
         order = self.memory.find(order_id)
         if order is not None and not order.record.ended:
-            order.record.ended = "settled"
+            order.record.end("settled")
             changes.fail(order, 0, "a person has settled the order", "neutral", effects)
             effects.keep(order.record)
-            effects.notes.append(f"{order_id}: settled by a person; it is looked up no more")
             self._marks.see(order)
         return effects
 
@@ -137,9 +135,8 @@ class Ledger:
         return bool(self.memory.orders[order_id].record.parent)
 
     def _end_unplaced(self, order: OrderAtIb, fact: NotPlaced) -> Effects:
-        assert not order.record.ended, f"{order.record.order_id} was {order.record.ended}, and is to be not placed"
         effects = Effects()
-        order.record.ended = "not_placed"
+        order.record.end("not_placed")
         effects.tell(order.record, fact, "neutral")
         self._marks.see(order)
         return effects

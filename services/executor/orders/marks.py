@@ -1,4 +1,4 @@
-"""Which orders a look at the time, at IB's lists or at the window concerns, found without a walk over all. Pure."""
+"""Indexes of the orders that time, IB's lists or the window concern. Pure."""
 
 from __future__ import annotations
 

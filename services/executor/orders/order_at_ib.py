@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from orderfuse.text import MAX_REASON, folded
+from orderfuse.text import cut, folded
 from services.executor.orders.cancel_watch import CancelWatch
 from services.executor.orders.ends import Ending
 from services.executor.orders.quantities import Numbers
@@ -203,9 +203,9 @@ class OrderAtIb:
 
 def short(text: str) -> str:
     """A text of IB's as one line of bounded length."""
-    return folded(text)[:MAX_REASON]
+    return cut(folded(text))
 
 
 def words_of(report: ErrorReport) -> str:
     """What IB's error says, for people."""
-    return f"IB says {report.code}: {short(report.text)}"[:MAX_REASON]
+    return cut(f"IB says {report.code}: {short(report.text)}")

@@ -12,8 +12,6 @@ from services.executor.orders.records import Effects, Ended
 TEXT_WAIT_SECS = 1.0
 # The fill that ends an order's kin may be told after the end that it brings.
 KIN_WAIT_SECS = 2.0
-# Ends that IB itself has told of: each only once, unless it has shown in between that the order lives.
-TOLD_BY_IB = frozenset({"filled", "cancelled", "rejected"})
 
 
 def try_end(order: OrderAtIb, now: float, effects: Effects) -> None:
@@ -25,7 +23,6 @@ def try_end(order: OrderAtIb, now: float, effects: Effects) -> None:
     asked = record.cancel_asked or record.cancel_left
     if not ending.is_whole(asked=asked) and waited < TEXT_WAIT_SECS:
         return
-    assert record.ended not in TOLD_BY_IB, f"{record.order_id} was {record.ended}, and its end would be told again"
     if ending.how != "cancelled":
         _reject(order, ending, effects)
         return
@@ -43,7 +40,7 @@ def end(order: OrderAtIb, how: Ended, effects: Effects) -> None:
     record = order.record
     # Whether a change came before the end, only IB's list of what is over tells: the fill may be its doing.
     effects.look_up = effects.look_up or record.change is not None
-    record.ended = how
+    record.end(how)
     if record.cancel_asked and not record.cancel_sent and how != "cancelled":
         order.cancels.on_too_late()
     order.resting_since = order.ending = None

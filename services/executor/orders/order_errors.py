@@ -5,7 +5,7 @@ from __future__ import annotations
 from orderfuse.bus.events import Unknown
 from services.executor.orders import cancels, changes, twins
 from services.executor.orders.ends import Ending
-from services.executor.orders.order_at_ib import OrderAtIb, words_of
+from services.executor.orders.order_at_ib import OrderAtIb, short, words_of
 from services.executor.orders.order_states import see_end
 from services.executor.orders.outcomes import CANCEL, MODIFY, CodeRule, Meaning, Operation, for_order
 from services.executor.orders.records import Effects
@@ -21,7 +21,6 @@ _ABOUT_CANCELS = frozenset({Meaning.CANCEL_FAILED, Meaning.CANCELLING})
 
 def on_error(order: OrderAtIb, report: ErrorReport, now: float, effects: Effects) -> CodeRule:
     """`error` with this order's id. Returns what its code means."""
-    effects.notes.append(f"{order.record.order_id}: IB says {report.code} {report.text}")
     operation = _operation(order, report)
     rule = for_order(report.code, report.text, operation)
     order.locating = order.locating or report.code == HELD_CODE
@@ -34,7 +33,17 @@ def on_error(order: OrderAtIb, report: ErrorReport, now: float, effects: Effects
         _on_error_of_cancel(order, report, rule, now, effects)
     else:
         _on_error_of_order(order, report, rule, now, effects)
+    if not _is_told(order, report, effects):
+        effects.notes.append(f"{order.record.order_id}: IB says {report.code} {report.text}")
     return rule
+
+
+def _is_told(order: OrderAtIb, report: ErrorReport, effects: Effects) -> bool:
+    """Whether a fact has IB's words with it, or the end that is told in a moment: who tells facts logs them."""
+    if order.ending is not None and order.ending.text == report.text:
+        return True
+    said = short(report.text)
+    return any(said in getattr(fact, "reason", "") for fact, _ in effects.facts)
 
 
 def _operation(order: OrderAtIb, said: ErrorReport) -> Operation:

@@ -59,7 +59,7 @@ def on_execution(
         return
     if twin is not None and base not in twin.bases:
         twin.bases.append(base)
-    # Unknown or not, it has just traded; if it is unknown for all that, that is said once more.
+    # It has just traded, so it is in doubt no more; if it still is, `twins.see` says so again.
     order.doubtful = False
     counts = not record.combo or report.sec_type == "BAG"
     execution = Execution(report.exec_id, record.order_id, report.shares, report.price, counts)
@@ -164,4 +164,4 @@ def _tell_fill(order: OrderAtIb, execution: Execution, before: Execution | None,
         end(order, "filled", effects)
     elif record.ended == "filled":
         # A correction took shares away again: not done after all.
-        record.ended = ""
+        record.end("")

@@ -44,6 +44,9 @@ def see_end(order: OrderAtIb, end: Ending, now: float, effects: Effects) -> None
         order.ending = end
     else:
         order.ending = before.with_word(end)
+        for each in (before, end):
+            if each.text not in ("", order.ending.text):
+                effects.notes.append(f"{order.record.order_id}: IB says of its end, too: {each.text}")
     if before is None and order.record.twins:
         twins.chase(order, effects)
     try_end(order, now, effects)
@@ -63,6 +66,8 @@ def on_working(order: OrderAtIb, status: str, now: float, effects: Effects) -> N
         return
     changed = status != record.status or order.doubtful
     first = not record.accepted
+    if order.ending is not None and order.ending.text:
+        effects.notes.append(f"{record.order_id}: IB had said that it was over: {order.ending.text}")
     record.status, order.doubtful, order.ending = status, False, None
     accept(order, status, now, effects)
     outcome = order.count_success() if status in SUCCESS_STATUSES else None
@@ -101,7 +106,7 @@ def _live_on(order: OrderAtIb, status: str, now: float, effects: Effects) -> Non
     """It was over, and IB shows that it lives; or it is larger there than it was when it was filled."""
     record = order.record
     effects.notes.append(f"{record.order_id}: IB says {status} after it was {record.ended}: it lives")
-    record.ended = ""
+    record.end("")
     effects.look_up = True
     if record.accepted:
         record.status = status

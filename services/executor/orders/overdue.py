@@ -47,5 +47,4 @@ def on_lost(order: OrderAtIb, effects: Effects) -> None:
         if asked:
             why = "IB does not list it, neither as open nor as over, since it was asked to cancel or to change it"
         changes.fail(order, 0, "IB lists the order no longer", "neutral", effects)
-    effects.notes.append(f"{record.order_id}: {why}. Look it up in TWS")
     effects.tell(record, Unknown(**order.ids, reason=why))

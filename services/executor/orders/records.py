@@ -15,6 +15,17 @@ DECIMALS = 8
 # How an order ended. `not_placed`: the intent was journaled, but nothing of it left this process. `settled`: a
 # person said how, which the breaker knows; whatever IB says of it is news.
 Ended = Literal["", "filled", "cancelled", "rejected", "not_placed", "settled"]
+_BY_IB = frozenset[Ended]({"filled", "cancelled", "rejected"})
+# What each end may become, `""` being that the order lives: whatever IB tells wins over what was concluded or said by a
+# person; of two of its own ends only a fill wins, which may be told behind any other, and is told anew when corrected.
+_BECOMES: dict[Ended, frozenset[Ended]] = {
+    "": frozenset({*_BY_IB, "not_placed", "settled"}),
+    "filled": frozenset({"", "filled"}),
+    "cancelled": frozenset({"", "filled"}),
+    "rejected": frozenset({"", "filled"}),
+    "not_placed": frozenset({"", *_BY_IB}),
+    "settled": frozenset({"", *_BY_IB}),
+}
 
 
 @dataclass(slots=True)
@@ -60,7 +71,6 @@ class OrderRecord:
 
     Attributes:
         tif: its time in force as it was asked for; empty is DAY.
-        written: its bytes have left for IB. After a crash it may be False for an order that IB has.
         answered: IB has said anything about it.
         counted: the outcome that the circuits have got; a success after a failure never counts.
         cancel_asked, cancel_sent: somebody wants it cancelled; the cancel has left for IB.
@@ -87,7 +97,6 @@ class OrderRecord:
     combo: bool = False
     placed_ns: int = 0
     perm_id: int = 0
-    written: bool = False
     answered: bool = False
     accepted: bool = False
     counted: Literal["", "success", "failure", "neutral"] = ""
@@ -113,6 +122,11 @@ class OrderRecord:
     kin_over: str = ""
     reduced: bool = False
     twins: tuple[Twin, ...] = ()
+
+    def end(self, how: Ended) -> None:
+        """The order has come to this end, or lives after all: the one place that says so."""
+        assert how in _BECOMES[self.ended], f"{self.order_id} was {self.ended or 'not over'}, and is to be {how!r}"
+        self.ended = how
 
     @property
     def living_twins(self) -> list[Twin]:

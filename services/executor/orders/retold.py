@@ -11,7 +11,7 @@ from services.wire.feedback import Fact
 
 
 def retold(order: OrderAtIb) -> list[Fact]:
-    """The facts, in their order; that it was sent its id once more makes them news to it."""
+    """The facts in order; the breaker has forgotten the order, so they are news to it."""
     record = order.record
     again: dict[str, Any] = {**order.ids, "again": True}
     facts: list[Fact] = []

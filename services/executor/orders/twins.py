@@ -57,7 +57,7 @@ def note(twin: Twin, report: StatusReport | OpenOrderReport | CompletedOrderRepo
 
 
 def chase(order: OrderAtIb, effects: Effects) -> None:
-    """One of them is over, and our cancel with it: it goes once more for what lives on, be that the order itself."""
+    """One has ended, and our cancel with it: send it again for the one that lives on, be it the order itself."""
     record = order.record
     if not record.cancel_sent or (order.ending is not None and not record.living_twins):
         return
@@ -77,9 +77,9 @@ def see(order: OrderAtIb, now: float, effects: Effects) -> None:
             # It was over, and will be again when the other one is.
             text = "another order under its reference outlived it"
             order.ending = Ending("cancelled", now, text, explained=True, numbered=True)
-        record.ended = ""
+        if record.ended:
+            record.end("")
         order.doubtful = True
-        effects.alarms.append(f"{record.order_id}: {why(record)}")
         effects.tell(record, Unknown(**order.ids, reason=why(record), twin=others[0].perm_id))
     elif record.twins and not others and order.doubtful and not record.ended:
         order.doubtful = False

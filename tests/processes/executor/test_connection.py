@@ -17,7 +17,7 @@ from services.executor.orders import doubts
 from services.executor.orders.records import OrderRecord
 from services.gateway.accounts import AccountRefused, RealAccountRefused
 from services.gateway.diagnosis import FIRST_REQUEST_ID
-from services.gateway.ib_client import Session
+from services.gateway.ib_client import IbConnection
 from services.gateway.reports import Closed
 from services.gateway.timing import Timing
 from services.wire.feedback import Tripped
@@ -514,7 +514,7 @@ def test_bytes_that_have_not_left_never_leave_after_the_connection_is_given_up()
     async def story() -> None:
         async with ScriptedGateway() as gateway:
             reports: list[Any] = []
-            session = Session(reports.append)
+            session = IbConnection(reports.append)
             await session.connect("127.0.0.1", gateway.port, 7, 2.0)
             gateway.stop_reading()
             contract = {"secType": "STK", "symbol": "A" * 1000}

@@ -44,7 +44,7 @@ class Play:
         self.ib.now = self.now
         executor = ExecutorSettings(foreign_orders="ignore")
         saved = self.journal.saved()
-        self.stage = Stage(settings, executor, window=8, saved=saved, history=self.journal, executor_id="e")
+        self.stage = Stage(settings, executor, window=8, saved=saved, history=self.journal, executor_id="e", alone=True)
         self.number = 0
         self.rig = Rig()
         self.rig.executor.join()

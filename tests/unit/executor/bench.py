@@ -29,6 +29,7 @@ class Bench:
         self.ledger = Ledger(self.journal, OURS)
         self.now = 0.0
         self.told: list[tuple[Any, Any]] = []
+        self.notes: list[str] = []
         self.alarms: list[str] = []
         self.looked_up = False
         if journal is None:
@@ -69,6 +70,7 @@ class Bench:
 
     def _keep(self, effects: Effects) -> None:
         self.told += effects.facts
+        self.notes += effects.notes
         self.alarms += effects.alarms
         self.looked_up = self.looked_up or effects.look_up
         keep = Keep(orders=effects.orders, executions=effects.executions, fills=effects.fills, facts=effects.facts)

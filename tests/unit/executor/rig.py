@@ -29,8 +29,12 @@ STARTED_AT_NS = 1_767_625_200 * 10**9
 class Rig:
     """A stage and everything that it has wanted so far."""
 
-    def __init__(self, *, journal: Journal | None = None, window: int = 8, **settings: Any) -> None:
+    def __init__(
+        self, *, journal: Journal | None = None, window: int = 8, alone: bool = False, **settings: Any
+    ) -> None:
         self._secs = 1000.0
+        # Of the machine's own zone.
+        self.utc_offset_secs = 0
         self.journal = journal or Journal(None, CLIENT_ID, wall_ns=lambda: self._now().wall_ns)
         self.stage = Stage(
             IbSettings(account=ACCOUNT, client_id=CLIENT_ID, messages_per_second=0),
@@ -39,8 +43,8 @@ class Rig:
             saved=self.journal.saved(),
             history=self.journal,
             executor_id="e",
+            alone=alone,
         )
-        self.stage.reconciliation.may_adopt = False
         self.frames: list[Frame] = []
         self.messages: list[FromExecutor] = []
         self.told: list[Feedback] = []
@@ -63,7 +67,7 @@ class Rig:
     # -- time and inputs ----------------------------------------------------------------------------------
 
     def _now(self) -> Now:
-        return Now(round(self._secs * 1e9), STARTED_AT_NS + round(self._secs * 1e9))
+        return Now(round(self._secs * 1e9), STARTED_AT_NS + round(self._secs * 1e9), self.utc_offset_secs)
 
     def take(self, *inputs: Input) -> None:
         """Step, carry out, and step through what is answered at once."""

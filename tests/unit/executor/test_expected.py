@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orderfuse import Attached
+from orderfuse.bus.control import MAX_TOLD
 from services.gateway.frames import Ask, CancelOrder, ChangeOrder
 from services.gateway.reports import (
     Closed,
@@ -163,14 +164,25 @@ def test_a_correction_of_what_is_saved_moves_the_expected_position_by_its_differ
     assert rig.status.drift == ()
 
 
-def test_a_position_break_that_is_over_is_said_to_be() -> None:
+def test_a_position_break_and_its_end_are_the_breakers_to_say_unless_there_is_none() -> None:
+    for alone in (False, True):
+        rig = trading(alone=alone)
+        rig.answers["positions"] = [held(5.0)]
+        rig.wait(95, 0.25)
+        rig.answers["positions"] = []
+        rig.wait(95, 0.25)
+        assert rig.status.drift == ()
+        said = [line for line in rig.lines if line.startswith("position break: ")]
+        assert len(said) == (2 if alone else 0)
+
+
+def test_position_breaks_that_have_no_room_in_the_status_are_said_here() -> None:
     rig = trading()
-    rig.answers["positions"] = [held(5.0)]
+    many: list[Report] = [held(5.0, 1000 + at) for at in range(MAX_TOLD + 3)]
+    rig.answers["positions"] = many
     rig.wait(95, 0.25)
-    rig.answers["positions"] = []
-    rig.wait(95, 0.25)
-    assert rig.status.drift == ()
-    assert [line for line in rig.lines if "is as expected again" in line]
+    assert len(rig.status.drift) == MAX_TOLD
+    assert len([line for line in rig.lines if line.startswith("position break: ")]) == 3
 
 
 def test_a_position_that_ib_pushes_twice_is_looked_into_from_the_first_time_on() -> None:

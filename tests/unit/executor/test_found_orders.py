@@ -12,6 +12,7 @@ from services.gateway.reports import CompletedOrderReport, ErrorReport, Executio
 from services.wire.dispatch import Expect, ExpectedChange
 from services.wire.feedback import Adopted
 from tests.unit.executor.bench import OURS, Bench
+from tests.unit.executor.rig import ACCOUNT, Rig
 
 
 def open_order(order_ref: str = "f-1", *, client_id: int = OURS, **fields: Any) -> OpenOrderReport:
@@ -97,7 +98,7 @@ def test_what_the_breaker_says_of_an_order_makes_a_record_that_waits_for_ibs_lis
     )  # fmt: skip
     record = expected(message)
     assert record == OrderRecord(
-        "f-1", "s1", 41, 10.0, tif="GTC", placed_ns=3, perm_id=900, written=True, answered=True, accepted=True,
+        "f-1", "s1", 41, 10.0, tif="GTC", placed_ns=3, perm_id=900, answered=True, accepted=True,
         protect=True, legs=2, adopting=True, revision=2, change=Change("r-1", 2, {"lmtPrice": 9.6}),
     )  # fmt: skip
 
@@ -111,7 +112,7 @@ class Finder(Bench):
     def __init__(self, **record: Any) -> None:
         super().__init__()
         self.found_orders = FoundOrders(OURS)
-        made = OrderRecord("f-1", "s1", 0, 10.0, written=True, adopting=True, **record)
+        made = OrderRecord("f-1", "s1", 0, 10.0, adopting=True, **record)
         self._keep(self.ledger.expect(made))
         self.told.clear()
 
@@ -246,3 +247,19 @@ def test_of_very_many_no_more_are_held_than_an_account_can_have() -> None:
     assert [found_orders.hold(report) for report in reports] == [True] * MAX_HELD + [False]
     assert not found_orders.knows(reports[-1].order_ref)
     assert found_orders.hold(reports[0]), "more of one that is held"
+
+
+def test_what_only_ib_knows_is_taken_on_from_the_start_where_nobody_else_could_know_it() -> None:
+    rig = Rig(alone=True)
+    rig.answers["open_orders"] = [open_order(account=ACCOUNT)]
+    rig.connect()
+    assert rig.kinds("f-1")[0] == "Adopted"
+
+
+def test_what_only_ib_knows_waits_until_the_breaker_has_said_what_it_knows() -> None:
+    rig = Rig(alone=False)
+    rig.answers["open_orders"] = [open_order(account=ACCOUNT)]
+    rig.connect()
+    assert rig.kinds("f-1") == []
+    rig.join()
+    assert rig.kinds("f-1")[0] == "Adopted"

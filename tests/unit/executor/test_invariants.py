@@ -37,7 +37,13 @@ class Rig:
         saved = self.journal.saved()
         self.secs = 100.0
         self.stage = Stage(
-            IbSettings(), executor, window=window, saved=saved, history=self.journal, executor_id="executor"
+            IbSettings(),
+            executor,
+            window=window,
+            saved=saved,
+            history=self.journal,
+            executor_id="executor",
+            alone=True,
         )
         for _ in range(5):
             self.step(Tick())
@@ -157,7 +163,7 @@ def test_what_became_of_a_frame_that_was_never_handed_out_ends_the_process() -> 
 def test_an_end_that_ib_has_told_of_is_not_told_again(ended: Any) -> None:
     order = OrderAtIb(record("o-1", 4, ended=ended))
     order.ending = Ending("cancelled", 0.0, explained=True, numbered=True)
-    with pytest.raises(AssertionError, match="would be told again"):
+    with pytest.raises(AssertionError, match="and is to be 'cancelled'"):
         try_end(order, 10.0, Effects())
 
 
@@ -167,6 +173,30 @@ def test_an_order_that_is_over_is_not_called_not_placed() -> None:
     bench.ledger.on_not_written(fact)
     with pytest.raises(AssertionError, match="o-1 was not_placed"):
         bench.ledger.on_not_written(fact)
+
+
+@pytest.mark.parametrize(
+    ("ended", "allowed"),
+    [
+        ("", {"filled", "cancelled", "rejected", "not_placed", "settled"}),
+        ("filled", {"", "filled"}),
+        ("cancelled", {"", "filled"}),
+        ("rejected", {"", "filled"}),
+        ("not_placed", {"", "filled", "cancelled", "rejected"}),
+        ("settled", {"", "filled", "cancelled", "rejected"}),
+    ],
+)
+def test_an_end_becomes_another_one_only_where_ib_knows_better(ended: Any, allowed: set[str]) -> None:
+    every: tuple[Any, ...] = ("", "filled", "cancelled", "rejected", "not_placed", "settled")
+    for how in every:
+        one = record("o-1", 4, ended=ended)
+        if how in allowed:
+            one.end(how)
+            assert one.ended == how
+        else:
+            with pytest.raises(AssertionError, match="o-1 was"):
+                one.end(how)
+            assert one.ended == ended
 
 
 def test_an_order_is_remembered_once() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orderfuse.bus.events import Accepted, CancelFailed, Cancelled, Filled, Rejected, ReplaceFailed, Unknown
+from orderfuse.text import MAX_REASON
 from services.executor.batch import Keep
 from services.executor.journal import Journal
 from services.executor.orders.attribution import MAX_CODES_TOLD, MAX_EARLY_COMMISSIONS
@@ -690,6 +691,9 @@ def test_a_refused_leg_takes_an_unfilled_parent_along() -> None:
 def test_a_refused_leg_of_a_filled_parent_is_named_as_missing_and_what_lives_stays() -> None:
     bench = works(with_legs(), "t").say(executed("e1"), error(201, ib_order_id=3))
     assert cancels(bench) == []
+    assert bench.only(Rejected).reason.endswith("this leg of o-1 is missing: 100 are filled without it")
+    bench = works(with_legs(), "t").say(executed("e1"), error(201, "no " * 300, ib_order_id=3))
+    assert len(bench.only(Rejected).reason) == MAX_REASON
     assert bench.only(Rejected).reason.endswith("this leg of o-1 is missing: 100 are filled without it")
 
 

@@ -25,7 +25,7 @@ from services.gateway.reports import (
 from services.wire import dispatch
 from services.wire.dispatch import Fence, GlobalCancel, Joined, LeaseRequest, ReplaceOrder
 from tests.orders import RESTING, STOCK, place
-from tests.unit.executor.rig import ACCOUNT, CLIENT_ID, Rig
+from tests.unit.executor.rig import ACCOUNT, CLIENT_ID, STARTED_AT_NS, Rig
 
 LEGS = (Attached(order_id="tp", order=RESTING), Attached(order_id="sl", order=RESTING))
 
@@ -341,6 +341,16 @@ def test_an_order_that_ib_never_had_is_told_as_not_placed_after_two_rounds_of_a_
     assert fact.code == "reconciled"
 
 
+def test_once_the_day_of_the_machine_is_over_ibs_lists_prove_nothing_of_an_order() -> None:
+    rig = trading()
+    since_midnight = STARTED_AT_NS // 10**9 % 86400 + 1000
+    # Midnight is a few seconds away where this machine stands, and nowhere else.
+    rig.utc_offset_secs = 86400 - since_midnight - 5
+    rig.hear(place("o-1", 1, order=RESTING))
+    rig.wait(60, 0.25)
+    assert "NotPlaced" not in rig.kinds("o-1")
+
+
 def test_an_order_of_ours_that_nobody_knows_is_taken_on_with_what_was_filled_of_it() -> None:
     rig = Rig()
     found: list[Report] = [opened("lost-1", 5, quantity=100.0), works(5, filled=30.0)]
@@ -438,7 +448,9 @@ def test_a_cancel_that_did_not_leave_goes_again() -> None:
 def test_a_person_settles_an_order() -> None:
     rig = working()
     rig.hear(dispatch.Settle(order_id="o-1"))
-    assert [line for line in rig.lines if "settled by a person" in line]
+    record = rig.stage.core.ledger.record("o-1")
+    assert record is not None
+    assert record.ended == "settled"
 
 
 # -- the breaker ------------------------------------------------------------------------------------------

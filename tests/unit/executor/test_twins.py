@@ -22,12 +22,11 @@ def twinned() -> Bench:
     return bench.say(opened("Submitted", perm_id=B, quantity=10), opened("Submitted", quantity=10))
 
 
-def test_a_second_living_order_is_an_alarm_and_the_order_is_unknown() -> None:
+def test_a_second_living_order_makes_the_order_unknown() -> None:
     bench = twinned()
     unknown = bench.only(Unknown)
     assert unknown.twin == B
     assert "permanent id 777" in unknown.reason
-    assert len(bench.alarms) == 1
     bench.say(opened("Submitted", perm_id=B), status("Submitted", perm_id=B), status("Submitted", 0, 10)).wait(60)
     assert bench.kinds == ["Unknown"], "it is said once, and that the first one works makes it no better"
     assert bench.ledger.knows_perm_id(B), "it is no stranger's"
@@ -167,7 +166,6 @@ def test_copies_by_hand_and_numbers_given_out_again_are_none(about: dict[str, An
     bench = Bench().say(status("Submitted"))
     bench.say(opened("Submitted", perm_id=B, **about), executed("e1", perm_id=B, **about))
     assert bench.kinds == ["Accepted", "Working"]
-    assert bench.alarms == []
 
 
 def test_one_that_was_over_when_it_was_first_seen_is_none() -> None:

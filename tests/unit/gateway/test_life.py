@@ -132,6 +132,19 @@ def serving(**more: Any) -> Bench:
     return bench
 
 
+def over(bench: Bench) -> Bench:
+    """The connection is lost, or the attempt leads to nothing."""
+    if bench.life.ready:
+        return bench.hear(Closed())
+    bench.life.step(NotDialled(bench.number, error="refused"), bench.now)
+    return bench._carry_out()
+
+
+def renewed(bench: Bench) -> Bench:
+    bench.life.renew("for the orders in doubt")
+    return bench.tick()
+
+
 def dialling() -> Bench:
     return Bench(mute=("dial",)).tick()
 
@@ -163,6 +176,8 @@ SHOW: dict[Sign, Callable[[Bench], Bench]] = {
     Sign.IB_BACK: lambda bench: bench.error(BACK),
     Sign.SILENCE: silent,
     Sign.ANSWER: lambda bench: bench.hear(RequestEnd("current_time")),
+    Sign.ENDED: over,
+    Sign.RENEWED: renewed,
 }
 
 
@@ -177,6 +192,11 @@ MOVED: dict[Phase, dict[Sign, Phase]] = {
     Phase.SILENT: {Sign.ANSWER: Phase.LISTING, Sign.IB_LOST: Phase.SILENT_IB_AWAY},
     Phase.SILENT_IB_AWAY: {Sign.ANSWER: Phase.IB_AWAY, Sign.IB_BACK: Phase.SILENT},
 }
+for each in Phase:
+    MOVED[each][Sign.ENDED] = Phase.AWAY
+# An attempt is no connection yet, and in LISTING the round under way comes to its end first.
+for each in (Phase.SERVING, Phase.IB_AWAY, Phase.SILENT, Phase.SILENT_IB_AWAY):
+    MOVED[each][Sign.RENEWED] = Phase.AWAY
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -358,6 +378,11 @@ def test_ib_that_comes_back_while_the_gateway_is_silent_leaves_it_silent() -> No
 def test_ib_that_is_lost_twice_is_told_once() -> None:
     bench = serving().error(LOST).error(LOST)
     assert len([text for text in bench.warnings() if "has lost IB" in text]) == 1
+
+
+def test_ib_that_was_lost_during_a_silence_is_not_away_on_purpose_once_the_gateway_answers() -> None:
+    bench = silent(serving()).error(LOST).hear(RequestEnd("current_time"))
+    assert (bench.life.phase, bench.life.status().planned) == (Phase.IB_AWAY, False)
 
 
 def test_a_loss_while_a_silence_is_looked_into_is_not_planned() -> None:
