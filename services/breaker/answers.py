@@ -117,6 +117,7 @@ class Answers:
     def other_content(self, submit: Submit, sender: str) -> None:
         """The id was used for another order: nobody knows what the strategy believes, so a person has to look."""
         scopes = self.core.scopes
+        self.core.ask_for_circuit(submit.strategy_id)
         has_circuit = scopes.open_for(submit.strategy_id, sender) is not None
         reason = f"order_id {submit.order_id!r} was already used with other content"
         self.invalid(submit, reason, sender, conflict=True)

@@ -128,6 +128,8 @@ class Batch:
     replies: list[Reply] = field(default_factory=list)
     # Warnings for the log, of what no event says.
     notes: list[str] = field(default_factory=list)
+    # What the journal said instead of an answer: what depended on that was left undone.
+    unread: str = ""
 
     def add(self, later: Batch) -> None:
         """Lay the effects of the next step over these: both are saved as one."""

@@ -74,7 +74,7 @@ def stays_at_an_automatic_cancel(core: Core, record: OrderRecord) -> bool:
     And a leg whose parent lives is ended by IB together with it.
     """
     if record.parent:
-        parent = core.find(record.parent)
+        parent = core.orders.get(record.parent)
         return parent is not None and (parent.filled > 0 or parent.state != "done")
     return record.filled > 0 and any(leg.state == "working" for leg in legs_of(core, record))
 

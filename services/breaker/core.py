@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -13,10 +13,11 @@ from orderfuse.bus.events import OrderEvent, Unknown
 from orderfuse.bus.fields import RESERVED_STRATEGIES, Message
 from orderfuse.settings import BreakerSettings
 from services.breaker import orders
-from services.breaker.batch import AnsweredRequest, Batch, DispatchMessage, Reply
+from services.breaker.asked import Asked
+from services.breaker.batch import Batch, DispatchMessage, Reply
 from services.breaker.circuits.conditions import Conditions
 from services.breaker.circuits.outcomes import Outcomes
-from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, KeptCircuit, Scopes
+from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, Scopes, Unreadable, strategy_scope
 from services.breaker.control import last_failures
 from services.breaker.control.last_failures import Failed
 from services.breaker.deadlines import Deadline, Deadlines, Due
@@ -40,22 +41,6 @@ ErrorCode = Literal["bad_request", "unknown_op", "stale", "not_allowed", "intern
 _Event = TypeVar("_Event", bound=OrderEvent)
 
 
-class History(Protocol):
-    """What the journal can be asked: orders and requests that are no longer in memory."""
-
-    def find_order(self, order_id: str) -> OrderRecord | None:
-        """An order that was decided earlier."""
-
-    def find_request(self, request_id: str) -> AnsweredRequest | None:
-        """A cancel or replace that was answered earlier."""
-
-    def find_resting_circuit(self, scope: str) -> KeptCircuit | None:
-        """The circuit of a strategy that gave its place to another."""
-
-    def knows_execution(self, order_id: str, kind: str, exec_id: str) -> bool:
-        """Whether an event of this kind was told of this execution before."""
-
-
 @dataclass(slots=True)
 class Core:
     """The state of the stage. One thread, no I/O; everything that should happen goes into `batch`."""
@@ -63,7 +48,7 @@ class Core:
     settings: BreakerSettings
     window: int
     present: Present
-    history: History
+    history: Asked
     # The highest value of the fence, and the one that the journal had when this process began.
     fence: int
     kept_fence: int
@@ -73,9 +58,11 @@ class Core:
     publisher: Publisher = field(init=False)
     queues: Queues = field(init=False)
     executor: ExecutorLink = field(default_factory=ExecutorLink)
-    # Orders that have no end yet, and those that got it in this turn.
+    # Orders that have no end yet, those that got it in this turn, and those for which something waits: the answer to a
+    # request, or the leg of a bracket, since what becomes of it depends on its parent.
     orders: dict[str, OrderRecord] = field(default_factory=dict)
-    # Orders beyond the breaker without IB's answer: at most `window`.
+    # Orders, and changes of orders, beyond the breaker without IB's answer. No more than `window` are handed over;
+    # those of an earlier process may be more.
     out: set[str] = field(default_factory=set)
     # The first value that this process raised; those between the kept one and it, an earlier process has lost.
     first_fence: int = 0
@@ -121,8 +108,50 @@ class Core:
     # -- orders --------------------------------------------------------------------------------------------
 
     def find(self, order_id: str) -> OrderRecord | None:
-        """An order, in memory or in the journal."""
-        return self.orders.get(order_id) or self.history.find_order(order_id)
+        """An order, in memory or in the journal; of a leg that has left memory, its parent is at hand, too.
+
+        Raises:
+            Unreadable: the journal does not tell. It is to be asked before anything has changed.
+        """
+        record = self.orders.get(order_id)
+        if record is None:
+            record = self.history.find_order(order_id)
+            if record is not None and record.parent and record.parent not in self.orders:
+                self.history.find_order(record.parent)
+        return record
+
+    def take_back(self, record: OrderRecord) -> None:
+        """An order that was found has something become of it, and may have left memory before."""
+        if record.order_id in self.orders:
+            return
+        self.orders[record.order_id] = record
+        if record.parent and record.parent not in self.orders:
+            parent = self.history.find_order(record.parent)
+            if parent is not None:
+                self.orders[record.parent] = parent
+
+    def forget_if_over(self, record: OrderRecord) -> None:
+        """An order with its end, which the journal has, leaves memory; but not while something waits for it."""
+        waits = record.change is not None or Deadline(Due.CANCEL_ANSWER, record.order_id) in self.deadlines
+        if record.state != "done" or waits or any(leg in self.orders for leg in record.attached):
+            return
+        self.orders.pop(record.order_id, None)
+        parent = self.orders.get(record.parent)
+        if parent is not None:
+            self.forget_if_over(parent)
+
+    def ask_for_circuit(self, strategy_id: str) -> None:
+        """Have the journal say now whether the circuit of this strategy rests there: later it may be needed.
+
+        Raises:
+            Unreadable: it does not.
+        """
+        if strategy_id not in self.scopes.strategies:
+            self.history.find_resting_circuit(strategy_scope(strategy_id))
+
+    def leave_undone(self, unread: Unreadable) -> None:
+        """The journal did not tell what something depended on, so that was not done; nothing of it has changed."""
+        self.batch.unread = self.batch.unread or str(unread)
 
     def has_room(self) -> bool:
         """Whether one more may be handed over now: the window has a place, and the executor's lease runs."""
@@ -154,41 +183,52 @@ class Core:
         orders.move(record, what)
         match what:
             case Move.HAND_OVER:
+                assert self.executor.joined, f"{record.order_id} is handed over, and nobody is there to take it"
                 record.passed_ns, record.passed_wall_ns = self.now, self.wall_ns
                 record.executor_journal = self.executor.journal_id
-                self.deadlines.set(Deadline(Due.ANSWER, record.order_id), self.now + ACK_DEADLINE_NS)
-                # The legs of a bracket go with their parent, in its place.
-                if not record.parent:
-                    self.take_window_place(record.order_id)
-                    assert self.executor.joined, f"{record.order_id} is handed over, and nobody is there to take it"
             case Move.FIND:
                 # It must not go there a second time, and its id is never free again.
                 record.passed_wall_ns = self.wall_ns
-                if not record.parent:
-                    self.queues.remove(record)
             case Move.ANSWER:
                 record.accepted = True
             case Move.REVIVE | Move.DOUBT:
                 # An end can be taken back long after, when the order is no longer in memory.
                 record.end = None
-                self.orders[record.order_id] = record
+                self.take_back(record)
             case Move.END:
-                pass
-        if record.state != "out":
-            self.out.discard(record.order_id)
+                # An end can follow an end long after, too.
+                self.take_back(record)
+        if self.queues.has(record):
+            self.queues.remove(record)
+        if record.in_window():
+            self.await_answer(record, self.now + ACK_DEADLINE_NS)
+        else:
+            self.leave_window(record.order_id)
 
     def _is_at_ib_after_its_end(self, record: OrderRecord, *, lives: bool) -> None:
         if lives:
-            # Its strategy may have lost its place since. First of all: the journal may not answer.
+            # Its strategy may have lost its place since.
             self.keep_place(record.strategy_id)
         if not record.has_passed():
             # It was refused here, and an earlier life of its id is at IB: the id is never free again.
             record.passed_wall_ns = self.wall_ns
 
-    def take_window_place(self, order_id: str) -> None:
-        """This order, or change of one, is beyond the breaker without IB's answer from now on."""
-        self.out.add(order_id)
-        assert len(self.out) <= self.window, f"{len(self.out)} orders are beyond the breaker, allowed are {self.window}"
+    def await_answer(self, record: OrderRecord, due_ns: int) -> None:
+        """This order is beyond the breaker. The legs of a bracket go with their parent, in its place."""
+        answer = Deadline(Due.ANSWER, record.order_id)
+        if record.parent:
+            self.deadlines.set(answer, due_ns)
+        else:
+            self.enter_window(answer, due_ns)
+
+    def enter_window(self, answer: Deadline, due_ns: int) -> None:
+        """An order, or the change of one, takes a place. IB's answer is due then: no place is taken for ever."""
+        self.out.add(answer.whose)
+        self.deadlines.set(answer, due_ns)
+
+    def leave_window(self, whose: str) -> None:
+        """IB has answered this order, or change of one, or nobody waits for that any more."""
+        self.out.discard(whose)
 
     def end(self, record: OrderRecord, event: OrderEvent, *, keep: bool = True) -> dict[str, Any]:
         """Publish the end of an order; returns the map. An end that follows another supersedes it.
@@ -201,15 +241,13 @@ class Core:
             assert not record.has_passed(), f"the end of {record.order_id}, which has passed, must be kept"
             self.orders.pop(record.order_id, None)
             return self.publisher.order_event(event, keep=False)
-        # An end can follow an end long after, when the order is no longer in memory.
-        self.orders[record.order_id] = record
         record.end = self.tell(record, event)
         return record.end
 
     def become_unknown(self, record: OrderRecord, outcome: Outcome | None, reason: str, *, twin: int = 0) -> None:
         """Nobody knows whether IB has it. It leaves the window, and nobody is told that it was not filled.
 
-        `twin`: the permanent id of another order under its reference; of one that was over, too, that is news.
+        `twin`: the permanent id of another order under its reference; that is news even for an order that had ended.
         """
         event = Unknown(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason, twin=twin)
         event = self.superseding(record, event)
@@ -236,7 +274,7 @@ class Core:
         if outcome in ("failure", "malformed"):
             failed = failed or last_failures.of_order(record.order_id, record.last_event)
         if record.parent:
-            parent = self.find(record.parent)
+            parent = self.orders.get(record.parent)
             if parent is not None and failed is not None:
                 self.count(parent, outcome, failed)
             return

@@ -4,8 +4,8 @@ A deadline says what is due and for whom; whoever finds it due decides what to d
 to be called off: an order that was answered in time is looked at once more, and left alone. The circuits have a table
 of their own, since any look may find that their time has come.
 
-What a restart does: of an order and of a change, the deadline goes on by its times in the journal; a heartbeat runs
-anew; an executor is awaited; what waits is gone, since it was never promised.
+What a restart does: of an order, the deadline goes on by its times in the journal; the executor is asked what became of
+a change; a heartbeat runs anew; an executor is awaited; what waits is gone, since it was never promised.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class Due(Enum):
     # Nobody in particular:
     EXECUTOR = "the executor has fallen silent"
     STOP_FILE = "the file STOP came without a request"
+    ENDS_TO_TELL = "the journal is asked once more which orders that the executor doubts have their end"
 
 
 OF_ORDERS = frozenset(

@@ -90,28 +90,25 @@ class Dispatcher:
         record = self.core.orders.get(order_id)
         if record is not None and self.core.queues.has(record):
             self.answers.expire(record)
-            self.core.queues.remove(record)
 
     def _serve_one(self, strategy_id: str) -> bool:
         """Decide on the next of a strategy; False if it has to wait on."""
-        assert strategy_id in self.core.scopes.strategies, f"an order of {strategy_id} waits, which has no circuit"
-        decided = self._decide(self.core.queues.head(strategy_id))
-        if decided:
-            self.core.queues.pop(strategy_id)
-        return decided
-
-    def _decide(self, item: Waiting) -> bool:
-        """Its turn has come: whether it is answered or handed over now, or waits on."""
-        is_first = not self.core.scopes.has_passed(item.strategy_id)
-        turn = turn_of(self.core, item)
-        no = first_no(AT_ITS_TURN, self.core, turn)
+        core = self.core
+        assert strategy_id in core.scopes.strategies, f"an order of {strategy_id} waits, which has no circuit"
+        is_first = not core.scopes.has_passed(strategy_id)
+        item = core.queues.head(strategy_id)
+        turn = turn_of(core, item)
+        no = first_no(AT_ITS_TURN, core, turn)
         if isinstance(no, Wait):
             return False
+        core.queues.serve(strategy_id)
         match item:
             case WaitingReplace():
                 self._decide_change(item, turn, no)
             case OrderRecord():
                 self._decide_order(item, no, is_first=is_first)
+        beyond = len(core.out)
+        assert no or beyond <= core.window, f"{beyond} orders are beyond the breaker, allowed are {core.window}"
         return True
 
     def _decide_change(self, waiting: WaitingReplace, turn: Turn, no: Refusal | Fault | None) -> None:

@@ -59,14 +59,14 @@ class FromDispatch:
 
 @dataclass(frozen=True, slots=True)
 class FromFeedback:
-    """The executor reports a fact."""
+    """The executor tells a fact."""
 
     feedback: Feedback
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFeedback:
-    """The executor reports something that cannot be read."""
+    """The executor tells something that cannot be read."""
 
     error: DecodeError
 

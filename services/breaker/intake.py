@@ -28,7 +28,6 @@ class Intake:
     core: Core
     answers: Answers
     gates: Gates
-    resends: int = 0
 
     # -- submit --------------------------------------------------------------------------------------------
 
@@ -56,7 +55,8 @@ class Intake:
         except InvalidFields as error:
             self.answers.invalid(submit, str(error), sender)
             return
-        # Asked before anything of the order is there: the journal may not answer.
+        # The last question to the journal: from here on the order is there.
+        self.core.ask_for_circuit(submit.strategy_id)
         no = no_at_arrival(self.gates, NewOrder(submit, sender))
         record.attached = [leg.order_id for leg in legs]
         self.core.orders.update({each.order_id: each for each in (record, *legs)})
@@ -101,9 +101,8 @@ class Intake:
             self.answers.invalid(submit, reason, sender, conflict=True)
         elif known.digest != digest_of(submit):
             self.answers.other_content(submit, sender)
-        elif known.state == "queued":
-            self.resends += 1
-        else:
+        elif known.state != "queued":
+            # One that waits has its answer to come.
             self.answers.again(known)
 
     def on_nonsense(self, error: DecodeError, sender: str) -> None:
@@ -131,7 +130,7 @@ class Intake:
             self.answers.refuse(cancel, "attached", reason, sender)
         elif record.state == "queued":
             self.answers.pass_on(cancel, "queued", "the order had not been sent on", sender)
-            self._end_waiting(record, Refusal("cancelled", "cancelled while it waited", record.scope))
+            self.answers.block(record, Refusal("cancelled", "cancelled while it waited", record.scope))
         elif record.cancel_wanted and 0 <= self.core.now - record.cancel_asked_ns < CANCEL_AGAIN_NS:
             # IB takes so many messages in a second, and they are everybody's.
             self.answers.pass_on(cancel, "sent", "it is being cancelled already", sender, first=False)
@@ -153,11 +152,7 @@ class Intake:
         """None of a strategy's orders that wait will be sent."""
         for item in self.core.queues.of(strategy_id):
             if isinstance(item, OrderRecord):
-                self._end_waiting(item, refusal)
-
-    def _end_waiting(self, record: OrderRecord, refusal: Refusal) -> None:
-        self.answers.block(record, refusal)
-        self.core.queues.remove(record)
+                self.answers.block(item, refusal)
 
     def _remember(self, cancel: Cancel, sender: str) -> None:
         key = (cancel.strategy_id, cancel.order_id)

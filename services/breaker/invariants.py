@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from services.breaker.batch import Batch
 from services.breaker.core import Core
+from services.breaker.deadlines import Deadline, Due
+from services.breaker.orders import OrderRecord
 from services.wire.dispatch import Place
 
 
@@ -23,6 +25,7 @@ def check(core: Core, batch: Batch, fence_before: int) -> None:
     for record in batch.orders.values():
         ended = record.end is not None
         assert (record.state == "done") is ended, f"{record.order_id} is {record.state}, its end is {record.end}"
+        _stands_where_it_waits(core, record)
     if batch.dispatch or batch.publications:
         _passed_is_handed_over(batch)
 
@@ -36,6 +39,19 @@ def _has_no_answer(core: Core, order_id: str) -> None:
         assert changing, f"{order_id} is in the window and not under way"
     else:
         assert record.state == "out", f"{order_id} is in the window and {record.state}"
+
+
+def _stands_where_it_waits(core: Core, record: OrderRecord) -> None:
+    """What waits here has its place in a queue; what waits for IB has one in the window, and not for ever."""
+    order_id, change = record.order_id, record.change
+    in_queue = record.state == "queued" and not record.parent
+    assert core.queues.has(record) is in_queue, f"{order_id} is {record.state}, and that is not so in the queues"
+    if record.in_window():
+        assert record.parent or order_id in core.out, f"{order_id} is out and takes no place in the window"
+        assert Deadline(Due.ANSWER, order_id) in core.deadlines, f"{order_id} is out for ever"
+    if change is not None and change.order_id in core.out:
+        is_due = Deadline(Due.ANSWER_TO_CHANGE, change.order_id) in core.deadlines
+        assert is_due, f"{change.order_id} is in the window for ever"
 
 
 def _passed_is_handed_over(batch: Batch) -> None:

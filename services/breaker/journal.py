@@ -12,7 +12,7 @@ from pathlib import Path
 
 from services.breaker.backlog import Backlog
 from services.breaker.batch import Batch
-from services.breaker.stage import Saved
+from services.breaker.saved import Saved
 from services.breaker.store import restoring
 from services.breaker.store.history import History
 from services.breaker.store.keeping import Keeping

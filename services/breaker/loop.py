@@ -1,4 +1,4 @@
-"""Sockets and disk around the stage: read, decide, save, send. The only zmq of the breaker."""
+"""Sockets and disk around the stage: read, decide, save, send."""
 
 from __future__ import annotations
 
@@ -76,9 +76,9 @@ MAX_CONTROL_PER_TURN = 256
 MAX_CONTROL_SECS_PER_TURN = 0.001
 # Who asks for more rows than this time is enough for waits for the next turns, and nobody else.
 MAX_LOOKUP_SECS_PER_TURN = 0.002
-MAX_REPORTS_PER_TURN = 256
-# What is decided leaves when the turn is over: an order that a report lets pass does not wait for all the others.
-MAX_REPORTS_SECS_PER_TURN = 0.002
+MAX_FACTS_PER_TURN = 256
+# What is decided leaves when the turn is over: an order that a fact lets pass does not wait for all the others.
+MAX_FACTS_SECS_PER_TURN = 0.002
 # A request that came over more hops than this is no client's.
 MAX_ENVELOPE_FRAMES = 8
 JOURNAL_RETRY_SECS = 1.0
@@ -143,7 +143,7 @@ class BreakerLoop:
         self._orders.subscribe(b"order")
         self._asked = self._doors.inbox("control")
         self._heard = self._doors.inbox("dispatch")
-        self._reported = self._doors.inbox("feedback")
+        self._told = self._doors.inbox("feedback")
         self._sent = self._doors.inbox("orders")
 
     def run(self, should_stop: Callable[[], bool]) -> None:
@@ -189,9 +189,9 @@ class BreakerLoop:
         self._serve_requests()
         self._flush()
         self._go_on_looking_up()
-        for message in self._heard.take(MAX_REPORTS_PER_TURN):
+        for message in self._heard.take(MAX_FACTS_PER_TURN):
             self._on_dispatch(message.frames)
-        for message in self._reported.take(MAX_REPORTS_PER_TURN, MAX_REPORTS_SECS_PER_TURN):
+        for message in self._told.take(MAX_FACTS_PER_TURN, MAX_FACTS_SECS_PER_TURN):
             self._on_feedback(message.frames)
         for message in self._sent.take(MAX_ORDERS_PER_TURN, MAX_ORDERS_SECS_PER_TURN):
             self._on_orders(message.frames, message.sender)
@@ -204,7 +204,11 @@ class BreakerLoop:
 
     def _step(self, given: Input, now: Now | None = None) -> None:
         """One input; what follows from it is carried out with the next `_flush`."""
-        self._unsaved.add(self._stage.step(given, now or _read_now()))
+        now = now or _read_now()
+        batch = self._stage.step(given, now)
+        self._unsaved.add(batch)
+        if batch.unread:
+            self._on_journal_trouble(batch.unread, now)
 
     def _measure(self) -> None:
         """Once in a while, tell the stage how the sockets and the disk are."""
@@ -236,30 +240,21 @@ class BreakerLoop:
                 self._step(UnreadableOrder(error, sender))
                 self._log.nonsense("orders", error)
             else:
-                self._take(FromOrders(message, sender))
+                self._step(FromOrders(message, sender))
 
     def _on_dispatch(self, frames: list[bytes]) -> None:
         message = self._read("dispatch", frames, 2, FromExecutor)
         if message is not None:
             self._step(FromDispatch(frames[0], message))
             reach("breaker.dispatch.taken")
-            self._log.position_breaks(self._stage.core.executor.position_breaks)
+            self._log.position_breaks(self._stage.position_breaks)
 
     def _on_feedback(self, frames: list[bytes]) -> None:
         message = self._read("feedback", frames, 1, Feedback)
         if message is not None:
             reach("breaker.feedback.received")
-            self._take(FromFeedback(message))
+            self._step(FromFeedback(message))
             reach("breaker.feedback.taken")
-
-    def _take(self, given: FromOrders | FromFeedback) -> None:
-        """Take a message about an order, which may have to be looked up."""
-        try:
-            self._step(given)
-        except JournalError as error:
-            # Nothing was decided, because nobody knows whether the id was used before: it has to come again.
-            self._drop("journal_unreadable")
-            self._on_journal_error(error)
 
     def _read(self, link: str, frames: list[bytes], expected: int, kind: Any) -> Any:
         """The message in the last frame, or None if it is none."""
@@ -322,17 +317,18 @@ class BreakerLoop:
                 self._lookups.add(sender, Lookup(envelope, self._look_up(request)))
             return
         now = _read_now()
-        resets_all = isinstance(request, ResetRequest) and request.scope == SYSTEM
-        if resets_all and not self._stage.refuses_reset(request, now):
-            obstacle = self._lift_stop()
+        if isinstance(request, ResetRequest) and request.scope == SYSTEM:
+            obstacle = self._lift_stop_for(request, now)
             if obstacle:
                 self._answer(envelope, _no(request.id, "not_allowed", obstacle))
                 return
-        try:
-            self._step(FromControl(envelope, request), now)
-        except JournalError as error:
-            self._on_journal_error(error)
-            self._answer(envelope, _no(request.id, "internal", str(error)))
+        self._step(FromControl(envelope, request), now)
+
+    def _lift_stop_for(self, request: ResetRequest, now: Now) -> str:
+        """Remove the file STOP before a reset of the system that will be carried out; or say why that cannot be."""
+        # What time has changed by now has happened then: between the question and the reset nothing changes any more.
+        self._step(Tick(), now)
+        return self._lift_stop() if self._stage.is_in_generation_of(request) else ""
 
     def _lift_stop(self) -> str:
         """Remove the file STOP, or say why it cannot be: while it is there, a reset would let nothing pass."""
@@ -345,12 +341,11 @@ class BreakerLoop:
 
     def _look_up(self, request: OrdersRequest | EventsRequest) -> Pieces:
         """A page of the journal, row by row. It is not read before what was decided until now has been saved."""
-        core = self._stage.core
         try:
             if isinstance(request, OrdersRequest):
-                found = yield from answer_orders(request, self._journal, core.queues)
+                found = yield from answer_orders(request, self._journal, self._stage.queues)
             else:
-                found = yield from answer_events(request, self._journal, core.publisher)
+                found = yield from answer_events(request, self._journal, self._stage.publisher)
         except JournalError as error:
             return _no(request.id, "internal", str(error))
         return {"id": request.id, "ok": True, **found}
@@ -382,7 +377,7 @@ class BreakerLoop:
         try:
             self._journal.save(batch)
         except JournalError as error:
-            self._on_journal_error(error)
+            self._on_journal_trouble(str(error), _read_now())
             return False
         self._journal_lag_ms = (time.perf_counter() - started) * 1000
         if self._journal_error is not None and not self._journal.has_backlog():
@@ -391,12 +386,12 @@ class BreakerLoop:
             self._step(JournalSeen(None))
         return True
 
-    def _on_journal_error(self, error: JournalError) -> None:
+    def _on_journal_trouble(self, error: str, now: Now) -> None:
         self._next_retry = time.monotonic() + JOURNAL_RETRY_SECS
         if self._journal_error is None:
             logger.error("{}; nothing is passed on until it can be", error)
-        self._journal_error = str(error)
-        self._step(JournalSeen(self._journal_error))
+        self._journal_error = error
+        self._step(JournalSeen(error), now)
 
     def _send(self, batch: Batch, *, saved: bool) -> list[str]:
         """Send a batch; returns the orders that could not be handed over."""

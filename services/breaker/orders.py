@@ -36,7 +36,7 @@ class Change:
 
 @dataclass(slots=True, eq=False)
 class OrderRecord:
-    """An order and all that was decided and reported about it.
+    """An order and all that was decided and told of it.
 
     `state`: `queued` waits here; `out` is beyond the breaker without IB's answer; `working` is at IB;
     `unknown` got no answer in time; `done` has its end. Times are monotonic nanoseconds of this process.
@@ -65,7 +65,6 @@ class OrderRecord:
     system_generation: int = 0
     strategy_generation: int = 0
     trial: bool = False
-    written: bool = False
     accepted: bool = False
     settled: Settled = ""
     filled: float = 0.0

@@ -98,7 +98,7 @@ class Queues:
         self.look_at(strategy_id)
 
     def remove(self, item: Waiting) -> None:
-        """Take something out of the middle of its queue (cancelled or expired while it waited)."""
+        """It waits no longer: its turn has come, or it was cancelled or expired before."""
         self._waiting[item.strategy_id].remove(item)
         self._items.discard(item)
         self._after_one_less(item.strategy_id)
@@ -142,14 +142,12 @@ class Queues:
         """What of `strategy_id`, which waits, would go next."""
         return self._waiting[strategy_id][0]
 
-    def pop(self, strategy_id: str) -> None:
-        """Take the next of `strategy_id`, whose turn comes again after all others'."""
+    def serve(self, strategy_id: str) -> None:
+        """The next of `strategy_id` is decided now, and will leave; its turn comes again after all others'."""
         program = self._program[strategy_id]
         ring = self._unserved.pop(program) if program in self._unserved else self._served.pop(program)
         ring.move_to_end(strategy_id)
         self._served[program] = ring
-        self._items.discard(self._waiting[strategy_id].popleft())
-        self._after_one_less(strategy_id)
 
     # -- what is to be looked at ---------------------------------------------------------------------------
 

@@ -52,49 +52,51 @@ class Replacer:
             self.answers.refuse(replace, no.code, no.reason, sender)
             return
         age_ns = max(0, self.core.wall_ns - replace.sent_ns)
-        waiting = WaitingReplace(replace, terms, self.core.now - age_ns + replace.ttl_ms * 1_000_000, sender)
-        self.gates.changes_waiting[replace.order_id] = waiting
-        self.core.queues.add(waiting)
+        self._wait(WaitingReplace(replace, terms, self.core.now - age_ns + replace.ttl_ms * 1_000_000, sender))
 
     def refuse_waiting(self, strategy_id: str, reason: str) -> None:
         """None of a strategy's replaces that wait will be sent."""
         for waiting in self.core.queues.of(strategy_id):
             if isinstance(waiting, WaitingReplace):
                 self.refuse(waiting, Refusal("cancelled", reason, strategy_scope(strategy_id)))
-                self.core.queues.remove(waiting)
 
     def expire_waiting(self, order_id: str) -> None:
         """The replace of this order that waits, if it does, is too old."""
         waiting = self.gates.changes_waiting.get(order_id)
         if waiting is not None:
             self.refuse(waiting, too_old(waiting))
-            self.core.queues.remove(waiting)
 
     def refuse(self, waiting: WaitingReplace, no: Refusal | Fault) -> None:
         """It will not be sent; the order as IB has it lives on."""
-        del self.gates.changes_waiting[waiting.order_id]
+        self._wait_no_longer(waiting)
         self.answers.refuse(waiting.replace, no.code, no.reason, waiting.sender)
 
     def hand_over(self, record: OrderRecord, change: Change, waiting: WaitingReplace) -> None:
         """Nothing has kept it from going on."""
         core = self.core
-        del self.gates.changes_waiting[record.order_id]
+        self._wait_no_longer(waiting)
         record.revision, record.change = change.revision, change
-        core.take_window_place(change.order_id)
+        core.enter_window(Deadline(Due.ANSWER_TO_CHANGE, change.order_id), core.now + ACK_DEADLINE_NS)
         self.answers.pass_on(waiting.replace, "sent", "", waiting.sender)
         core.save(record)
         fence = core.fence_of(strategy_scope(record.strategy_id))
         core.send(_message(record, change, fence, (waiting.expires_ns() - core.now) // 1_000_000))
-        core.deadlines.set(Deadline(Due.ANSWER_TO_CHANGE, change.order_id), core.now + ACK_DEADLINE_NS)
+
+    def _wait(self, waiting: WaitingReplace) -> None:
+        self.gates.changes_waiting[waiting.order_id] = waiting
+        self.core.queues.add(waiting)
+
+    def _wait_no_longer(self, waiting: WaitingReplace) -> None:
+        del self.gates.changes_waiting[waiting.order_id]
+        self.core.queues.remove(waiting)
 
     def give_up(self, change_id: str) -> None:
         """No answer in time counts as a failure. The order works on; which of its terms hold is looked up."""
         record = self.core.orders.get(change_id.partition("~")[0])
         change = record.change if record is not None else None
         if record is not None and change is not None and change.order_id == change_id:
-            self.core.out.discard(change.order_id)
             text = f"a replace had no answer in {ACK_DEADLINE_NS // SECOND_NS} s"
-            _count(self.core, change, "failure", Failed(text, None, record.order_id))
+            _judge(self.core, change, "failure", Failed(text, None, record.order_id))
             self.core.save(record)
 
 
@@ -106,13 +108,12 @@ def answer(core: Core, record: OrderRecord, fact: Replaced | ReplaceFailed, outc
         # journal was set back, nobody has heard yet.
         return
     if change is not None and change.request_id == fact.request_id:
-        core.out.discard(change.order_id)
         record.change = None
         if isinstance(fact, Replaced):
             record.order = change.order
         code = fact.ib_code if isinstance(fact, ReplaceFailed) else None
         reason = fact.reason if isinstance(fact, ReplaceFailed) else ""
-        _count(core, change, outcome or "neutral", Failed(f"replace: {reason}", code or None, record.order_id))
+        _judge(core, change, outcome or "neutral", Failed(f"replace: {reason}", code or None, record.order_id))
     core.tell(record, fact)
 
 
@@ -120,8 +121,7 @@ def doubt(core: Core, record: OrderRecord, fact: Working, outcome: Outcome | Non
     """IB has answered a replace in words that nobody knows: it counts as what they are, and is looked up."""
     change = record.change
     if change is not None and change.request_id == fact.doubts:
-        core.out.discard(change.order_id)
-        _count(core, change, outcome or "neutral", Failed(f"replace: {fact.said}", None, record.order_id))
+        _judge(core, change, outcome or "neutral", Failed(f"replace: {fact.said}", None, record.order_id))
         core.save(record)
 
 
@@ -147,7 +147,9 @@ def fail(core: Core, record: OrderRecord, reason: str) -> None:
         answer(core, record, ReplaceFailed(**ids, request_id=record.change.request_id, reason=reason), "neutral")
 
 
-def _count(core: Core, change: Change, outcome: Outcome, failed: Failed) -> None:
+def _judge(core: Core, change: Change, outcome: Outcome, failed: Failed) -> None:
+    """What became of a change is known, or nobody waits for that any more: its place is free, and it counts."""
+    core.leave_window(change.order_id)
     if change.counts:
         core.outcomes.record(change, outcome, failed)
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
 from services.breaker.circuits.conditions import BROKER_DISCONNECTED, EXECUTOR_SILENT
-from services.breaker.circuits.scopes import SYSTEM
+from services.breaker.circuits.scopes import SYSTEM, KeptCircuit
 from services.breaker.core import ACK_DEADLINE_NS, Core
-from services.breaker.deadlines import Deadline, Due
 from services.breaker.dispatch.executor_link import LEASE_NS
 from services.breaker.gates import Gates
-
-if TYPE_CHECKING:
-    from services.breaker.stage import Saved
+from services.breaker.saved import Saved
 
 
 def resume(core: Core, gates: Gates, saved: Saved) -> None:
@@ -33,13 +29,13 @@ def resume(core: Core, gates: Gates, saved: Saved) -> None:
     core.scopes.last_failures.restore(saved.last_failures, saved.circuits)
     if saved.trouble:
         core.scopes.trip(SYSTEM, saved.trouble, latch=True)
+    core.history.start_with({record.scope: _resting(saved.circuits.get(record.scope)) for record in saved.orders})
     for record in saved.orders:
         core.orders[record.order_id] = record
         # A journal of an earlier version may have one of a strategy without a circuit.
         core.keep_place(record.strategy_id)
         if record.in_window():
-            core.out.add(record.order_id)
-            core.deadlines.set(Deadline(Due.ANSWER, record.order_id), record.passed_ns + ACK_DEADLINE_NS)
+            core.await_answer(record, record.passed_ns + ACK_DEADLINE_NS)
     now = core.now
     core.conditions.begin(EXECUTOR_SILENT, "no executor yet", now, expected=True)
     core.conditions.begin(BROKER_DISCONNECTED, "no executor yet", now, expected=True)
@@ -49,3 +45,7 @@ def resume(core: Core, gates: Gates, saved: Saved) -> None:
     # A process start is no transition, but nothing that an earlier process sent may still be written.
     core.raise_fence()
     core.first_fence = core.fence
+
+
+def _resting(kept: KeptCircuit | None) -> KeptCircuit | None:
+    return kept if kept is not None and kept.resting else None

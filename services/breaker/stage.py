@@ -12,26 +12,23 @@ transaction, then to be sent. What could not be sent comes back as an input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
 from orderfuse.bus.control import ResetRequest
 from orderfuse.bus.orders import Cancel, FromStrategy, Heartbeat, Replace, Submit
 from orderfuse.settings import Settings
 from services.breaker import cancelling, invariants, resuming
 from services.breaker.answers import Answers
-from services.breaker.batch import Batch, KeptHeartbeat, Numbering
+from services.breaker.asked import Asked, History
+from services.breaker.batch import Batch
 from services.breaker.circuits import states, trips
 from services.breaker.circuits.conditions import JOURNAL_FAILED
-from services.breaker.circuits.scopes import SYSTEM, KeptCircuit, Refusal, strategy_scope
+from services.breaker.circuits.scopes import SYSTEM, Refusal, Unreadable, strategy_scope
 from services.breaker.control import health
 from services.breaker.control.operator import Operator
-from services.breaker.core import Core, History
+from services.breaker.core import Core
 from services.breaker.dead_man import SILENT_REASON, DeadMan
 from services.breaker.deadlines import OF_ORDERS, Deadline, Due
 from services.breaker.dispatch.facts import Facts
 from services.breaker.dispatch.joining import Joining
-from services.breaker.dispatch.owed import OwedCancel
 from services.breaker.dispatcher import Dispatcher
 from services.breaker.gates import Gates
 from services.breaker.inputs import (
@@ -52,39 +49,18 @@ from services.breaker.inputs import (
     UnreadableOrder,
 )
 from services.breaker.intake import Intake
-from services.breaker.orders import OrderRecord
 from services.breaker.present import Present
+from services.breaker.publisher import Publisher
+from services.breaker.queues import Queues
 from services.breaker.refusals import Marks
 from services.breaker.replacing import Replacer
+from services.breaker.saved import Saved
 from services.runtime.now import Now
 from services.wire.dispatch import Fenced, FromExecutor, Goodbye, Hello, Joined, LeaseRequest
+from services.wire.standing import Drift
 
 # Fewer raises than this can be lost in a second; more than any process comes to between two checkpoints of its journal.
 FENCE_ROOM, FENCE_GAP = 1_000, 1_000_000
-
-
-@dataclass(slots=True)
-class Saved:
-    """What the journal had at the start.
-
-    `circuits`: by scope. `orders`: those without an end, their
-    times already those of this process. `floor`: above it new topics begin to count. `trouble`: why the
-    journal of before could not be read; then nobody trades until a person has looked.
-    """
-
-    fence: int = 0
-    circuits: Mapping[str, KeptCircuit] = field(default_factory=dict)
-    orders: list[OrderRecord] = field(default_factory=list)
-    feedback_taken: dict[str, int] = field(default_factory=dict)
-    retold: dict[str, int] = field(default_factory=dict)
-    remembered_cancels: dict[tuple[str, str], int] = field(default_factory=dict)
-    topics: dict[str, Numbering] = field(default_factory=dict)
-    floor: int = 0
-    refused_marks: dict[str, int] = field(default_factory=dict)
-    heartbeats: dict[str, KeptHeartbeat] = field(default_factory=dict)
-    last_failures: dict[str, str] = field(default_factory=dict)
-    owed: OwedCancel | None = None
-    trouble: str = ""
 
 
 class Stage:
@@ -117,7 +93,7 @@ class Stage:
             fence = saved.fence + FENCE_GAP
         # A journal that could not be read has tripped already, whatever it knew of the fence.
         kept_fence = fence if saved.trouble else saved.fence
-        self.core = Core(settings.breaker, settings.dispatch.window, self._present, history, fence, kept_fence)
+        self.core = Core(settings.breaker, settings.dispatch.window, self._present, Asked(history), fence, kept_fence)
         self.dead_man = DeadMan(self.core)
         self.answers = Answers(self.core, Marks(settings.breaker.max_clock_skew_ms * 1_000_000))
         allow = frozenset(settings.executor.allow_order_fields)
@@ -136,13 +112,24 @@ class Stage:
     def step(self, given: Input, now: Now) -> Batch:
         """Take one input, and hand out what follows from it: first to be saved, then to be sent.
 
-        Raises:
-            Unreadable: the journal does not say whether this order or request was there before. Nothing was decided.
+        Where the journal does not say what an input depends on, that input has changed nothing, and the batch says so
+        in `unread`. A request is told; an order and a fact come again.
         """
         self._present.advance(now)
-        self._take(given)
+        self.core.history.begin()
+        try:
+            self._take(given)
+        except Unreadable as unread:
+            self._leave_undone(given, unread)
         self._follow()
         return self._hand_out()
+
+    def _leave_undone(self, given: Input, unread: Unreadable) -> None:
+        self.core.leave_undone(unread)
+        if isinstance(given, FromControl):
+            self.core.refuse(given.token, given.request, "internal", str(unread))
+        else:
+            self.core.drop("journal_unreadable")
 
     def _take(self, given: Input) -> None:
         match given:
@@ -222,12 +209,26 @@ class Stage:
         else:
             self.core.conditions.begin(JOURNAL_FAILED, error, self.core.now)
 
-    # -- questions of the rim, which change nothing that is told ---------------------------------------------
+    # -- questions of the rim, which change nothing: how things stand after the last input --------------------
 
-    def refuses_reset(self, request: ResetRequest, now: Now) -> bool:
-        """Whether this reset would be refused now, whatever becomes of the file STOP."""
-        self._present.advance(now)
-        return self.operator.refusal_of_reset(request) is not None
+    def is_in_generation_of(self, request: ResetRequest) -> bool:
+        """Whether the system's circuit is still in the generation that is to be reset; any is, where none is named."""
+        return request.generation in (None, self.core.scopes.system.generation)
+
+    @property
+    def position_breaks(self) -> tuple[Drift, ...]:
+        """Positions that are not what the fills make them, as the executor said last."""
+        return self.core.executor.position_breaks
+
+    @property
+    def queues(self) -> Queues:
+        """What waits, for who looks it up."""
+        return self.core.queues
+
+    @property
+    def publisher(self) -> Publisher:
+        """How far each topic has been numbered, for who looks events up."""
+        return self.core.publisher
 
     def has_executor(self) -> bool:
         """Whether there is an executor to hear what is sent to it."""
@@ -254,6 +255,8 @@ class Stage:
             self.joining.on_silence()
         if Due.STOP_FILE in due:
             self.operator.trips.on_stop_alone()
+        if Due.ENDS_TO_TELL in due:
+            self.joining.tell_ends()
         self.intake.poll()
         if Due.HEARTBEAT in due:
             self._on_silence(due[Due.HEARTBEAT])
@@ -301,7 +304,7 @@ class Stage:
     def _hand_out(self) -> Batch:
         """The effects of this step.
 
-        Orders with their end leave memory, the journal has them; but not while a replace or a cancel has no answer.
+        Orders with their end leave memory, the journal has them.
         """
         core = self.core
         states.tell(core)
@@ -315,10 +318,8 @@ class Stage:
         invariants.check(core, core.batch, self._fence_before)
         self._fence_before = core.fence
         batch, core.batch = core.batch, Batch()
-        due = core.deadlines
-        for order_id, record in batch.orders.items():
-            if record.state == "done" and record.change is None and Deadline(Due.CANCEL_ANSWER, order_id) not in due:
-                core.orders.pop(order_id, None)
+        for record in batch.orders.values():
+            core.forget_if_over(record)
         return batch
 
     # -- what follows --------------------------------------------------------------------------------------

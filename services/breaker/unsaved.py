@@ -6,9 +6,9 @@ just ended, and gets it from here: an id that looked free for a moment could be 
 
 from __future__ import annotations
 
+from services.breaker.asked import History
 from services.breaker.batch import AnsweredRequest, Batch
 from services.breaker.circuits.scopes import KeptCircuit
-from services.breaker.core import History
 from services.breaker.orders import OrderRecord
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 
-from services.breaker.batch import DispatchMessage, Publication
-from services.breaker.inputs import FromControl, FromFeedback, Input, Missed, Started, Tick, Undeliverable
+from services.breaker.batch import AnsweredRequest, DispatchMessage, Publication
+from services.breaker.circuits.scopes import KeptCircuit, Unreadable
+from services.breaker.inputs import FromControl, FromFeedback, Input, JournalSeen, Missed, Started, Tick, Undeliverable
+from services.breaker.orders import OrderRecord
 from services.breaker.stage import Stage
 from services.wire.dispatch import Place, ReplaceOrder
-from tests.unit.breaker.harness import MemoryHistory, settings_of
+from tests.unit.breaker.harness import SECOND, MemoryHistory, settings_of
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -28,15 +31,64 @@ class Died(Exception):
     """The process is gone."""
 
 
+class History(MemoryHistory):
+    """A journal whose disk does not tell for a while, now and then until the calm; it takes what is written."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world.clock)
+        self._world = world
+        # Chances of its own: how often it is asked must not change what else happens.
+        self._chance = Random(f"the breaker's journal {world.seed}")
+        self._fails_until = 0.0
+        self._now_and_then()
+
+    def _now_and_then(self) -> None:
+        self._world.after(self._chance.expovariate(1 / 20), self._fail)
+
+    def _fail(self) -> None:
+        if not self._world.calm:
+            self._fails_until = self._secs() + self._chance.choice((0.05, 0.5, 3.0))
+            self._now_and_then()
+
+    def _secs(self) -> float:
+        return self._world.clock.monotonic_ns() / SECOND
+
+    def _question(self) -> None:
+        if not self._world.calm and self._secs() < self._fails_until:
+            raise Unreadable("the breaker's journal cannot be read: disk I/O error")
+
+    def find_order(self, order_id: str) -> OrderRecord | None:
+        """An order that was decided earlier."""
+        self._question()
+        return self.read_order(order_id)
+
+    def find_request(self, request_id: str) -> AnsweredRequest | None:
+        """A cancel or replace that was answered earlier."""
+        self._question()
+        return super().find_request(request_id)
+
+    def find_resting_circuit(self, scope: str) -> KeptCircuit | None:
+        """The circuit of a strategy that gave its place to another."""
+        self._question()
+        return super().find_resting_circuit(scope)
+
+    def knows_execution(self, order_id: str, kind: str, exec_id: str) -> bool:
+        """Whether an event of this kind was told of this execution before."""
+        self._question()
+        return super().knows_execution(order_id, kind, exec_id)
+
+
 class BreakerProcess:
     """A process that dies and starts again on what was saved."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.history = MemoryHistory(world.clock)
+        self.history = History(world)
         self.crash_next = ""
         self.stage: Stage | None = None
         self._tokens = 0
+        # When the rim takes the journal for one that can be read again; 0: it does.
+        self._can_read_at = 0
 
     def start(self) -> None:
         """Start, unless one runs."""
@@ -46,6 +98,7 @@ class BreakerProcess:
     def _start(self) -> None:
         if self.stage is None:
             self.world.note("the breaker starts")
+            self._can_read_at = 0
             settings = settings_of(window=WINDOW, circuit=CIRCUIT, queue_limit=20)
             saved = self.history.saved()
             self.stage = Stage(settings, now=self.world.now(), history=self.history, saved=saved)
@@ -53,6 +106,9 @@ class BreakerProcess:
 
     def _tick(self) -> None:
         self.hear(Tick())
+        if self._can_read_at and self.world.clock.monotonic_ns() >= self._can_read_at:
+            self._can_read_at = 0
+            self.hear(JournalSeen(None))
         self.world.after(self.world.turn_secs(0.02), self._tick)
 
     def ask(self, request: Any) -> None:
@@ -82,6 +138,10 @@ class BreakerProcess:
         inputs = [given]
         while inputs:
             batch = stage.step(inputs.pop(0), world.now())
+            if batch.unread:
+                world.note(batch.unread)
+                inputs.append(JournalSeen(batch.unread))
+                self._can_read_at = world.clock.monotonic_ns() + SECOND
             crash, self.crash_next = self.crash_next, ""
             if crash == "before_save":
                 raise Died

@@ -93,7 +93,7 @@ def _seen_order(fact: OrderEvent) -> dict[str, Any]:
 
 
 def standing(fact: Adopted) -> OrderEvent | None:
-    """How an order stands that was not known here, as an event; None if its own facts follow."""
+    """The state of an order that was not known here, as an event; None if its own facts follow."""
     ids: dict[str, Any] = {"order_id": fact.order_id, "strategy_id": fact.strategy_id, "again": fact.again}
     if fact.doubtful:
         return Unknown(**ids, reason="it was in doubt when this breaker's journal was lost")

@@ -1,6 +1,6 @@
 """The breaker's side of `feedback`: what the executor tells of orders, each fact taken once and in order. Pure.
 
-Written                      -> nothing: it tells the window from the wire
+Written                      -> nothing: it only says that the bytes have left
 Accepted, Filled, Cancelled,
 Rejected                     -> Move.ANSWER: IB has it, and if it was over for us, Move.REVIVE before
 Cancelled, Rejected, the last
@@ -51,7 +51,7 @@ LIVING_STATUSES = frozenset({"PreSubmitted", "Submitted", "Filled"})
 
 @dataclass(slots=True)
 class Facts:
-    """Takes what the executor reports."""
+    """Takes the facts that the executor tells."""
 
     core: Core
     _asked_resend_ns: int | None = None
@@ -80,7 +80,7 @@ class Facts:
                 fact = msgspec.structs.replace(fact, again=True) if again else fact
                 self._take(fact, feedback.outcome, feedback.journal_id)
         assert feedback.seq == self.core.feedback_taken.get(feedback.journal_id, 0) + 1, "a fact is taken out of turn"
-        # Last: if the journal could not be asked for the order, the fact comes again.
+        # If the journal could not be asked for the order, it is not: the fact comes again.
         self.core.feedback_taken[feedback.journal_id] = feedback.seq
         self.core.batch.feedback_taken[feedback.journal_id] = feedback.seq
 
@@ -90,7 +90,7 @@ class Facts:
         if error.fields.get("journal_id") != journal_id or type(seq) is not int:
             return
         if seq == self.core.feedback_taken.get(journal_id, 0) + 1:
-            reason = f"report {seq} of the executor cannot be read, look the orders up: {error.reason}"[:500]
+            reason = f"fact {seq} of the executor cannot be read, look the orders up: {error.reason}"[:500]
             self.core.scopes.trip(SYSTEM, reason, latch=True)
             self.core.feedback_taken[journal_id] = self.core.batch.feedback_taken[journal_id] = seq
 
@@ -101,7 +101,7 @@ class Facts:
             self.core.send(ResendFeedback(after_seq=taken))
 
     def _take(self, fact: OrderEvent, outcome: Outcome | None, journal_id: str) -> None:
-        record = self.core.find(fact.order_id)
+        record = self._found(fact)
         if record is None:
             # Placed by a breaker whose journal is gone, or by nobody who is known.
             self.core.drop("feedback_of_unknown_order")
@@ -123,8 +123,17 @@ class Facts:
             # Behind all that may not be: a fact that comes again must not be taken for one that was told.
             self.core.batch.executions.add((record.order_id, fact.kind, fact.exec_id))
 
+    def _found(self, fact: OrderEvent) -> OrderRecord | None:
+        """The order of a fact. All that may have to be known of it is asked for now: nothing has changed yet."""
+        record = self.core.find(fact.order_id)
+        # An order that lives after all keeps a place for its strategy, and a late failure counts there.
+        self.core.ask_for_circuit(record.strategy_id if record is not None else fact.strategy_id)
+        if isinstance(fact, ReplaceFailed):
+            self.core.history.find_request(fact.request_id)
+        return record
+
     def _move(self, record: OrderRecord, fact: OrderEvent, outcome: Outcome | None) -> None:
-        self.core.orders.setdefault(record.order_id, record)
+        self.core.take_back(record)
         if record.state == "queued":
             self.core.move(record, Move.FIND)
         match fact:
@@ -135,7 +144,6 @@ class Facts:
             case Unknown():
                 self._unknown(record, fact, outcome)
             case Written():
-                record.written = True
                 record.ib_order_id = fact.ib_order_id
             case Working():
                 self._working(record, fact, outcome)

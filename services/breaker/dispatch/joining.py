@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orderfuse.bus.events import NotPlaced
 from orderfuse.bus.fields import Message
@@ -10,7 +10,7 @@ from orderfuse.ibfields.names import order_name
 from services.breaker import brackets, replacing
 from services.breaker.batch import DispatchMessage
 from services.breaker.circuits.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT, FOREIGN_ORDERS
-from services.breaker.circuits.scopes import SECOND_NS, SYSTEM
+from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, Unreadable
 from services.breaker.control.accepting import told_of
 from services.breaker.core import Core
 from services.breaker.deadlines import Deadline, Due
@@ -23,6 +23,8 @@ from services.wire.standing import GatewayStatus
 # Order ids in one welcome: 300 of 40 bytes stay inside a frame. What is left over is asked at the next one.
 MAX_ASKED_ABOUT = 300
 
+# A journal that does not tell is asked again after so long.
+ASK_AGAIN_NS = 10 * SECOND_NS
 # SQLite's largest integer; no journal counts so far.
 MAX_FEEDBACK_SEQ = 2**63 - 1
 
@@ -32,6 +34,8 @@ class Joining:
     """Takes the one executor in, and gives it its lease."""
 
     core: Core
+    # Orders that the executor doubts, and of which is still to be found out whether they have their end; the next last.
+    _in_doubt: list[str] = field(default_factory=list)
 
     def on_hello(self, peer: bytes, hello: Hello) -> None:
         """A process wants to be the executor."""
@@ -113,16 +117,25 @@ class Joining:
                 self._undelivered(record, "the executor never received it")
         executor.asked_about = []
         adoption.have_looked_up(self.core)
-        for order_id in joined.in_doubt:
-            settled = self.core.find(order_id)
-            # It may have been away when a person settled the order.
-            if settled is not None and settled.state == "done":
-                self.core.send(Settle(order_id=order_id))
+        self._in_doubt = joined.in_doubt[::-1]
+        self.tell_ends()
         replacing.ask_again(self.core)
         global_cancel.send(self.core)
         self.core.conditions.end(EXECUTOR_SILENT, now)
         if not self._see_gateway(executor.gateway):
             self._send_wanted_cancels()
+
+    def tell_ends(self) -> None:
+        """Tell the executor which orders that it doubts have their end: it may have been away when a person said so."""
+        try:
+            while self._in_doubt:
+                record = self.core.find(self._in_doubt[-1])
+                if record is not None and record.state == "done":
+                    self.core.send(Settle(order_id=record.order_id))
+                self._in_doubt.pop()
+        except Unreadable as unread:
+            self.core.leave_undone(unread)
+            self.core.deadlines.set(Deadline(Due.ENDS_TO_TELL), self.core.now + ASK_AGAIN_NS)
 
     def on_lease_request(self, peer: bytes, request: LeaseRequest) -> None:
         """The executor lives, and asks for leave to place orders."""

@@ -57,7 +57,7 @@ class Keeping:
         return True
 
     def _delete_aged(self, wall_ns: int) -> bool:
-        """Whether there may be more."""
+        """Delete some; returns whether there may be more."""
         with self.database.transaction():
             deleted = [
                 self._delete_events("WHERE at_ns < ?", (wall_ns - KEEP_EVENTS_NS,)),
@@ -78,7 +78,7 @@ class Keeping:
         return max(deleted) >= AT_ONCE
 
     def _delete_surplus(self) -> bool:
-        """Whether there may be more."""
+        """Delete some; returns whether there may be more."""
         with self.database.transaction():
             deleted = [
                 self._delete_events("", ()) if self._events_bytes() > self.keep_events_bytes else 0,

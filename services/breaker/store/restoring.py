@@ -9,7 +9,8 @@ import msgspec
 from services.breaker.batch import KeptHeartbeat, Numbering
 from services.breaker.circuits.scopes import SYSTEM, KeptCircuit
 from services.breaker.dispatch.owed import OwedCancel
-from services.breaker.stage import Saved
+from services.breaker.orders import OrderRecord
+from services.breaker.saved import Saved
 from services.breaker.store.stored import Clocks, read_order, read_snapshot
 from services.runtime.sqlite import Connection, Torn, transaction
 
@@ -58,10 +59,7 @@ def _saved(database: Connection, clocks: Clocks) -> Saved:
             scope: KeptCircuit(read_snapshot(snapshot), bool(passed), bool(by_hand), bool(resting))
             for scope, snapshot, passed, by_hand, resting in database.execute("SELECT * FROM circuits")
         },
-        orders=[
-            read_order(row[0], clocks)
-            for row in database.execute("SELECT record FROM orders WHERE state <> 'done' ORDER BY number")
-        ],
+        orders=_orders(database, clocks),
         feedback_taken=dict(database.execute("SELECT journal_id, seq FROM feedback_taken")),
         remembered_cancels={
             (strategy_id, order_id): clocks.to_monotonic(until_ns)
@@ -85,6 +83,16 @@ def _saved(database: Connection, clocks: Clocks) -> Saved:
         last_failures=dict(database.execute("SELECT scope, said FROM last_failures")),
         owed=msgspec.json.decode(meta["owed"], type=OwedCancel) if "owed" in meta else None,
     )
+
+
+def _orders(database: Connection, clocks: Clocks) -> list[OrderRecord]:
+    """The orders without an end, and the parents of legs among them: what becomes of a leg depends on its parent."""
+    alive = database.execute("SELECT record FROM orders WHERE state <> 'done' ORDER BY number")
+    orders = {record.order_id: record for record in (read_order(row[0], clocks) for row in alive)}
+    for parent in {record.parent for record in orders.values() if record.parent} - orders.keys():
+        for row in database.execute("SELECT record FROM orders WHERE order_id = ?", (parent,)):
+            orders[parent] = read_order(row[0], clocks)
+    return list(orders.values())
 
 
 def _go_on(seq: int, clean: bool, clocks: Clocks) -> int:

@@ -4,9 +4,11 @@ Every message goes through the real codec in both directions, and every batch in
 the journal keeps, as bytes. Nothing of ours is replaced.
 """
 
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -26,12 +28,14 @@ from orderfuse.bus.fields import VERSION
 from orderfuse.bus.orders import Cancel, Heartbeat, Replace, Submit
 from orderfuse.circuit import CircuitBreakerConfig
 from orderfuse.settings import BreakerSettings, DispatchSettings, ExecutorSettings, Settings
+from services.breaker.asked import Asked
 from services.breaker.batch import AnsweredRequest, KeptHeartbeat, Numbering
 from services.breaker.circuits.scopes import KeptCircuit
 from services.breaker.dispatch.owed import OwedCancel
 from services.breaker.inputs import FromControl, FromDispatch, FromFeedback, FromOrders, Started, Tick, UnreadableOrder
 from services.breaker.orders import OrderRecord
-from services.breaker.stage import Saved, Stage
+from services.breaker.saved import Saved
+from services.breaker.stage import Stage
 from services.breaker.unsaved import Unsaved
 from services.runtime.now import Now
 from services.wire.dispatch import Fence, Fenced, FromExecutor, Hello, Joined, LeaseRequest, Place, ToExecutor, Welcome
@@ -69,6 +73,36 @@ def wall_ns_of(clock):
 def now_of(clock):
     """The moment of an input, as the loop reads it."""
     return Now(clock.monotonic_ns(), wall_ns_of(clock))
+
+
+def portrait(thing, seen=None):
+    """All that an object of the middle holds, as plain values: two of them are equal if nothing has changed."""
+    seen = {} if seen is None else seen
+    if isinstance(thing, str | bytes | int | float | bool | None | Enum):
+        return thing
+    if id(thing) in seen:
+        return f"the one at {seen[id(thing)]}"
+    if isinstance(thing, dict):
+        return [(portrait(key, seen), portrait(value, seen)) for key, value in thing.items()]
+    if isinstance(thing, set | frozenset):
+        return sorted(map(str, (portrait(each, seen) for each in thing)))
+    if isinstance(thing, list | tuple | deque):
+        return [portrait(each, seen) for each in thing]
+    if not type(thing).__module__.startswith(("services.breaker.", "orderfuse.")) or isinstance(thing, Asked):
+        return repr(thing) if type(thing).__module__ == "datetime" else type(thing).__name__
+    seen[id(thing)] = len(seen)
+    return type(thing).__name__, [(name, portrait(getattr(thing, name), seen)) for name in attributes(thing)]
+
+
+def attributes(thing):
+    """The names under which an object keeps something."""
+    slots = [name for kind in type(thing).__mro__ for name in getattr(kind, "__slots__", ())]
+    return [*slots, *getattr(thing, "__dict__", ()), *getattr(thing, "__struct_fields__", ())]
+
+
+def parent_of(record, orders):
+    """Whether one of the orders is a leg of this one."""
+    return any(each.parent == record.order_id for each in orders)
 
 
 class MemoryHistory:
@@ -110,6 +144,9 @@ class MemoryHistory:
                 self.events.setdefault(item.topic, []).append(item.fields)
 
     def find_order(self, order_id):
+        return self.read_order(order_id)
+
+    def read_order(self, order_id):
         blob = self.records.get(order_id)
         return None if blob is None else msgspec.json.decode(blob, type=OrderRecord)
 
@@ -127,7 +164,9 @@ class MemoryHistory:
 
     def saved(self):
         """What a new process finds. The clock of the test goes on, so monotonic times stay as they are."""
-        records = [self.find_order(order_id) for order_id in self.records]
+        records = [self.read_order(order_id) for order_id in self.records]
+        alive = [record for record in records if record.state != "done"]
+        parents = [record for record in records if record.state == "done" and parent_of(record, alive)]
         # As after an end that was not clean: numbering goes on above all that may have been told and is not kept.
         jump = JUMP if self.fence else 0
         return Saved(
@@ -137,7 +176,7 @@ class MemoryHistory:
                 for scope, blob in self.circuits.items()
                 if blob is not None
             },
-            orders=[record for record in records if record.state != "done"],
+            orders=[*alive, *parents],
             feedback_taken=dict(self.feedback_taken),
             retold=dict(self.retold),
             remembered_cancels={key: until for key, until in self.cancels.items() if until is not None},
@@ -189,6 +228,8 @@ class Rig:
     dispatched: list = field(default_factory=list)
     replies: dict = field(default_factory=dict)
     syncs: int = 0
+    # What the journal said instead of answers.
+    unread: list = field(default_factory=list)
     unsaved: Unsaved = field(init=False)
     in_turn: bool = False
     executor: "Executor" = field(init=False)
@@ -234,7 +275,9 @@ class Rig:
 
     def step(self, given):
         """One input, and what the loop does then; returns the batch, or None inside of a turn."""
-        self.unsaved.add(self.stage.step(given, now_of(self.clock)))
+        batch = self.stage.step(given, now_of(self.clock))
+        self.unread += [batch.unread] if batch.unread else []
+        self.unsaved.add(batch)
         return None if self.in_turn else self.carry_out()
 
     @contextmanager

@@ -378,3 +378,18 @@ def test_a_person_who_cancels_a_leg_that_waits_is_told_what_to_cancel():
     reply = r.ask("cancel", order_id="stop", reason="x")
     assert (reply["code"], "cancel entry" in reply["error"]) == ("not_allowed", True)
     assert r.kinds("stop") == ["request_refused"], "its strategy hears of it, and nothing has ended"
+
+
+def test_an_order_that_waits_while_an_earlier_life_of_its_id_leaves_for_ib_is_unknown_in_time():
+    r = trading(window=1)
+    r.submit("before")
+    r.submit("o-1", ttl_ms=60_000)
+    r.executor.written("o-1")
+    assert r.stage.core.queues.lengths() == {}
+    assert r.stage.core.out == {"before", "o-1"}, "one too many, which nobody has let through"
+    r.executor.accepted("before")
+    r.submit("o-2", ttl_ms=60_000)
+    assert r.placed() == ["before"]
+    r.wait(6)
+    assert r.last("o-1")["kind"] == "unknown"
+    assert r.placed() == ["before", "o-2"]

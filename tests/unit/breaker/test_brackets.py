@@ -4,7 +4,7 @@ import pytest
 
 from orderfuse.bus.events import Cancelled, Filled, Invalid, NotPlaced, Rejected
 from services.wire.dispatch import CancelOrder, Place
-from tests.unit.breaker.harness import open_by_rejections, trading
+from tests.unit.breaker.harness import Rig, open_by_rejections, trading
 
 STOP = {"action": "SELL", "totalQuantity": 100, "orderType": "STP", "auxPrice": 9.0}
 TARGET = {"action": "SELL", "totalQuantity": 100, "orderType": "LMT", "lmtPrice": 12.0}
@@ -191,3 +191,13 @@ def test_the_legs_of_a_bracket_with_a_wrong_clock_are_as_invalid_as_their_parent
     assert [r.kinds(order_id) for order_id in UNIT] == [["invalid"]] * 3
     assert "ahead of the breaker's clock" in r.last("stop")["reason"]
     assert r.stage.core.orders == {}
+
+
+def test_the_legs_of_a_bracket_are_in_their_parents_place_after_a_restart_too():
+    r = trading(window=2)
+    bracket(r)
+    again = Rig(r.settings, r.clock, r.history)
+    assert again.stage.core.out == {"entry"}
+    again.wait(6, leases=False)
+    assert [again.last(order_id)["kind"] for order_id in UNIT] == ["unknown"] * 3
+    assert again.stage.core.out == set()

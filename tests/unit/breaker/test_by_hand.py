@@ -7,7 +7,7 @@ from orderfuse.bus.control import ResetRequest
 from orderfuse.stopfile import DEFAULT_REASON
 from services.breaker.inputs import StopSeen
 from services.wire.dispatch import CancelOrder, Fence, GlobalCancel
-from tests.unit.breaker.harness import Executor, now_of, open_by_rejections, rig, trading
+from tests.unit.breaker.harness import Executor, now_of, open_by_rejections, portrait, rig, trading
 
 
 def with_working_orders(**settings):
@@ -296,9 +296,12 @@ def test_a_reset_that_would_be_refused_is_known_before_the_file_is_removed():
         convert({"op": "reset", "id": 1, "reason": "go on", "generation": each}, ResetRequest)
         for each in (generation - 1, generation)
     )
-    assert r.stage.refuses_reset(late, now_of(r.clock))
-    assert not r.stage.refuses_reset(right, now_of(r.clock))
-    assert r.state()["latched"], "the question resets nothing"
+    r.wait(1)
+    r.clock.advance(secs=100)
+    before = portrait(r.stage)
+    assert not r.stage.is_in_generation_of(late)
+    assert r.stage.is_in_generation_of(right)
+    assert portrait(r.stage) == before, "the question changes nothing, not even the time"
 
 
 # Reset.

@@ -382,7 +382,7 @@ def test_commissions_and_written_change_no_state():
     r = trading()
     r.submit("o-1")
     r.executor.written("o-1")
-    assert (r.stage.core.orders["o-1"].written, r.stage.core.orders["o-1"].state) == (True, "out")
+    assert (r.stage.core.orders["o-1"].ib_order_id, r.stage.core.orders["o-1"].state) == (7, "out")
     assert r.kinds("o-1") == ["passed"]
 
 

@@ -6,9 +6,10 @@ from orderfuse.bus.events import Expired
 from orderfuse.circuit import CircuitState, TradingCircuitBreaker
 from orderfuse.circuit.types import Verdict
 from services.breaker.core import Core
+from services.breaker.deadlines import Deadline, Due
 from services.breaker.queues import Queues
 from services.wire.dispatch import Place
-from tests.unit.breaker.harness import trading
+from tests.unit.breaker.harness import BUY, trading, wall_ns_of
 
 
 def test_more_orders_than_the_window_has_places(monkeypatch):
@@ -113,3 +114,49 @@ def test_an_order_that_waits_twice():
     queues: Queues = r.stage.core.queues
     with pytest.raises(AssertionError, match="o-1 is out: it does not wait"):
         queues.add(r.stage.core.orders["o-1"])
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_an_order_that_waits_and_stands_in_no_queue_or_stands_there_and_waits_not(held, monkeypatch):
+    r = trading(window=1)
+    r.submit("o-1")
+    r.submit("o-2")
+    core = r.stage.core
+    monkeypatch.setattr(Queues, "has", lambda *_: held)
+    core.save(core.orders["o-1" if held else "o-2"])
+    with pytest.raises(AssertionError, match=r"and that is not so in the queues"):
+        r.poll()
+
+
+def test_an_order_that_is_out_and_takes_no_place():
+    r = trading()
+    r.submit("o-1")
+    core = r.stage.core
+    core.leave_window("o-1")
+    core.save(core.orders["o-1"])
+    with pytest.raises(AssertionError, match="o-1 is out and takes no place in the window"):
+        r.poll()
+
+
+def test_an_order_that_would_be_out_for_ever():
+    r = trading()
+    r.submit("o-1")
+    core = r.stage.core
+    core.deadlines.drop(Deadline(Due.ANSWER, "o-1"))
+    core.save(core.orders["o-1"])
+    with pytest.raises(AssertionError, match="o-1 is out for ever"):
+        r.poll()
+
+
+def test_a_change_that_would_keep_its_place_for_ever():
+    r = trading()
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    fields = {"request_id": "r-1", "order_id": "o-1", "strategy_id": "alpha", "revision": 1}
+    r.say(kind="replace", sent_ns=wall_ns_of(r.clock), order={**BUY, "lmtPrice": 11.0}, **fields)
+    core = r.stage.core
+    assert core.out == {"o-1~1"}
+    core.deadlines.drop(Deadline(Due.ANSWER_TO_CHANGE, "o-1~1"))
+    core.save(core.orders["o-1"])
+    with pytest.raises(AssertionError, match="o-1~1 is in the window for ever"):
+        r.poll()

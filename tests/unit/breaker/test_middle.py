@@ -2,6 +2,7 @@
 
 import ast
 
+import msgspec
 import pytest
 
 from services.breaker.orders import MOVES, Move, OrderRecord, move
@@ -53,3 +54,8 @@ def test_nothing_goes_back_to_the_queue_and_what_ended_comes_back_only_if_ib_say
         if follows.get("done") not in (None, "done"):
             assert what in (Move.REVIVE, Move.DOUBT)
     assert set(MOVES) == set(Move)
+
+
+def test_a_record_of_an_earlier_version_can_be_read_whatever_it_kept_more():
+    kept = msgspec.json.decode(msgspec.json.encode(OrderRecord("o", "s", b"", "", {}, {}, False, 0, 0, 0)))
+    assert msgspec.json.decode(msgspec.json.encode({**kept, "written": True}), type=OrderRecord).order_id == "o"

@@ -896,3 +896,16 @@ def test_a_remembered_cancel_is_kept_for_an_hour_at_most_wherever_the_clock_was_
     r.executor.join()
     r.submit("o-2")
     assert r.last("o-2")["kind"] == "passed"
+
+
+def test_the_parent_of_a_leg_that_lives_is_read_at_the_start_though_it_has_ended(make):
+    r = make()
+    r.submit("entry", attached=[{"order_id": "stop", "order": {**BUY, "action": "SELL"}}])
+    for order_id in ("entry", "stop"):
+        r.executor.accepted(order_id)
+    r.executor.filled("entry")
+    r.submit("other")
+    r.executor.filled("other")
+    r.restart()
+    assert {each.order_id: each.state for each in r.history.saved.orders} == {"entry": "done", "stop": "working"}
+    assert r.stage.core.orders["entry"].filled == 100

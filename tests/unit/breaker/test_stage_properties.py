@@ -117,10 +117,11 @@ class StageMachine(RuleBasedStateMachine):
         core = self.rig.stage.core
         assert len(core.out) <= WINDOW
         assert all(length <= QUEUE for length in core.queues.lengths().values())
-        # Ended orders leave memory, but for those whose replace or whose cancels have no answer.
+        # Ended orders leave memory, but for those whose replace or whose cancels have no answer, and parents of legs.
         for record in core.orders.values():
             waits = record.change is not None or Deadline(Due.CANCEL_ANSWER, record.order_id) in core.deadlines
-            assert record.state != "done" or waits
+            has_leg = any(leg in core.orders for leg in record.attached)
+            assert record.state != "done" or waits or has_leg
         assert len(core.scopes.strategies) <= 3
 
     @invariant()

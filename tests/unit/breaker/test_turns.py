@@ -69,8 +69,10 @@ def test_turns_are_those_that_one_finds_by_walking_through_all_that_waits():
             items.append(item)
         elif act < 0.9 and items:
             turn: Any = queues.whose_turn()
-            items.remove(queues.head(turn))
-            queues.pop(turn)
+            head = queues.head(turn)
+            items.remove(head)
+            queues.serve(turn)
+            queues.remove(head)
             walked.pop(turn)
         elif items:
             item = items.pop(chance.randrange(len(items)))
