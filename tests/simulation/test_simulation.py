@@ -18,6 +18,8 @@ STATES = {"OPEN", "HALF_OPEN", "CLOSED"}
 KINDS = set("passed blocked expired unknown rejected cancelled filled not_placed duplicate replaced".split())
 
 
+# Half a minute where nothing else runs.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_whatever_happens_no_order_is_lost_doubled_or_written_after_the_stop(part: int) -> None:
     seen: set[str] = set()
