@@ -98,6 +98,7 @@ class Cancelling:
 
     def on_everything_sent(self, unsent: Unsent | None) -> None:
         """What became of the bytes of the cancel of everything."""
+        self._core.take(self._core.ledger.cancels.on_everything_written(left=unsent is None))
         if unsent is not None:
             self._everything.on_new_connection()
 

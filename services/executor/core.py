@@ -86,6 +86,8 @@ class Core:
     found_orders: FoundOrders
     now: Now = field(default_factory=lambda: Now(0, 0))
     batch: Batch = field(default_factory=Batch)
+    # What was handed out to be saved, and is not known to be on the disk.
+    handed: Keep = field(default_factory=Keep)
     # What the journal has not taken, and why; without a journal no order leaves.
     unsaved: Keep = field(default_factory=Keep)
     journal_error: str = ""
@@ -107,6 +109,9 @@ class Core:
         self.keep.orders.update(effects.orders)
         self.keep.executions += effects.executions
         self.keep.fills += effects.fills
+        for record in effects.orders.values():
+            # The journal takes no new order at or below the highest number of those it has.
+            self.life.ids.on_kept(record.ib_order_id)
 
     def tell(self, fact: Fact, outcome: Outcome | None = None) -> None:
         """Tell the breaker a fact that changes nothing in the ledger."""
@@ -127,11 +132,19 @@ class Core:
         return self.ledger.knows(order_id) or self.found_orders.knows(order_id)
 
     def fill_of(self, base: str) -> LegFill | None:
-        """The fill of an execution as it was counted last; it may not be on the disk yet."""
-        for fill in reversed([*self.unsaved.fills, *self.keep.fills]):
-            if fill.base == base:
-                return fill
-        return self.history.find_fill(base)
+        """The fill of an execution as it was counted last."""
+        unsaved = (fill for keep in self._not_on_disk for fill in reversed(keep.fills) if fill.base == base)
+        return next(unsaved, None) or self.history.find_fill(base)
+
+    def has_accepted(self, number: int) -> bool:
+        """Whether what has this number was accepted already."""
+        unsaved = any(each.message.number == number for keep in self._not_on_disk for each in keep.by_hand)
+        return unsaved or self.history.has_accepted(number)
+
+    @property
+    def _not_on_disk(self) -> tuple[Keep, ...]:
+        """What is known and cannot be read from the disk yet, the latest first."""
+        return self.keep, self.unsaved, self.handed
 
     def without_journal(self, status: GatewayStatus) -> GatewayStatus:
         """The gateway's status; without a journal the gateway is of no use."""

@@ -72,9 +72,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """The journal has another id from now on."""
+    """The journal has another id from now on. What it brings goes with the next batch."""
 
     journal_id: str
 
 
-Input = Told | Ordered | Heard | Dialled | NotDialled | Tick | Done | Renamed
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The process is about to end, and takes nothing more: what the last `Done` brought is to be handed out."""
+
+
+Input = Told | Ordered | Heard | Dialled | NotDialled | Tick | Done | Renamed | Stopping

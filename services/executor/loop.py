@@ -18,7 +18,7 @@ from orderfuse.bus import links
 from orderfuse.bus.codec import MAX_REPLY_BYTES, DecodeError, decode, encode
 from orderfuse.settings import Settings
 from orderfuse.stopfile import StopFile
-from services.executor.inputs import Input, Tick, Told
+from services.executor.inputs import Input, Stopping, Tick, Told
 from services.executor.journal import Journal, JournalError
 from services.executor.rim import Carried, Clock, Rim, machine_now
 from services.executor.stage import Stage
@@ -133,7 +133,7 @@ class ExecutorLoop:
         inputs: list[Input] = [*self._read(), *self._line.take_heard()]
         more = True
         while more:
-            carried, more = self.rim.take([*inputs, self._tick()] if tick else inputs)
+            carried, more = self.rim.take([*inputs, self._tick() if tick else Stopping()])
             self._send(carried)
             inputs = []
 

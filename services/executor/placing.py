@@ -12,7 +12,7 @@ from orderfuse.bus.orders import Attached
 from orderfuse.ibfields.checks import TERMS, InvalidFields
 from orderfuse.text import cut
 from services.executor.breaker_link import BreakerLink
-from services.executor.core import Core
+from services.executor.core import Core, JournalUnread
 from services.executor.final_check import AlreadyPlaced, Refuse, Surroundings, Wait, WriteNow, final_check
 from services.executor.inputs import Unsent
 from services.executor.orders.records import Change, OrderRecord
@@ -115,16 +115,26 @@ class Placing:
     def _knows_change(self, message: ReplaceOrder) -> bool:
         return self._core.ledger.changes.knows(message.order_id, message.revision)
 
-    def tell_again(self, order_id: str) -> None:
-        """An order that has been on its way to IB is never written again; what is known of it is told again."""
+    def tell_again(self, order_id: str, *, waits: bool = True) -> None:
+        """An order that has been on its way to IB is never written again; what is known of it is told again.
+
+        `waits`: it is still in the inbox, where it stays if the journal does not tell.
+        """
+        core = self._core
+        try:
+            told = core.history.feedback_of(order_id)
+        except JournalUnread:
+            if waits:
+                raise
+            # Nothing would bring it back: what the memory has of it has to do.
+            told = []
+        under_way = bool(told) and told[-1][0] > core.history.taken
+        # A breaker that has forgotten it takes it as news.
+        again = [] if under_way else core.ledger.told_again(order_id)
         text = f"{order_id}: handed over again, but it was on its way to IB before; not written"
-        self._core.batch.notes.append(error(text))
-        told = self._core.history.feedback_of(order_id)
-        if told and told[-1][0] > self._core.history.taken:
-            self._core.batch.resend += told
-        else:
-            # A breaker that has forgotten it takes it as news.
-            self._core.keep.facts += [(fact, "neutral") for fact in self._core.ledger.told_again(order_id)]
+        core.batch.notes.append(error(text))
+        core.batch.resend += told if under_way else []
+        core.keep.facts += [(fact, "neutral") for fact in again]
 
     def _resend(self, order_id: str) -> None:
         self._core.batch.resend += self._core.history.feedback_of(order_id)

@@ -151,7 +151,6 @@ class Reconciliation:
                 core.batch.notes.append(warning(text))
                 core.tell(found.told(record))
                 core.take(core.ledger.expect(record))
-                core.life.ids.on_kept(record.ib_order_id)
         for order_id in core.ledger.adopting():
             if self._expected_at.get(order_id, _NEVER) > self._round_begun_at:
                 continue

@@ -85,8 +85,7 @@ class Rim:
                 _reach_heard(each)
             now = self._clock()
             batch.add(self.stage.step(each, now))
-        if now is None:
-            return Carried(), False
+        assert now is not None, "nothing has come"
         return self._carry_out(batch, now.wall_ns), batch.more
 
     def _carry_out(self, batch: Batch, at_ns: int) -> Carried:

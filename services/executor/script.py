@@ -23,7 +23,7 @@ from orderfuse.circuit import CircuitBreakerOpenException, TradingCircuitBreaker
 from orderfuse.ibfields.checks import InvalidFields
 from orderfuse.settings import ExecutorSettings, IbSettings
 from services.executor.account.others_in_account import ForeignPolicy
-from services.executor.inputs import Input, Ordered, Tick
+from services.executor.inputs import Input, Ordered, Stopping, Tick
 from services.executor.journal import Journal
 from services.executor.orders.ledger import ANSWER_SECS
 from services.executor.results import ExecutionResult, status_of
@@ -171,7 +171,7 @@ class IBConnectionManager:
                 self._wake.clear()
         except asyncio.CancelledError:
             # What IB has said until now is kept.
-            self._take(self._line.take_heard())
+            self._take([*self._line.take_heard(), Stopping()])
             raise
         finally:
             await self._line.close()

@@ -23,7 +23,7 @@ from services.executor.batch import Batch, Keep
 from services.executor.breaker_link import BreakerLink
 from services.executor.cancelling import Cancelling
 from services.executor.core import Core, History, JournalUnread, Saved
-from services.executor.inputs import Done, Input, Ordered, Renamed, Tick, Told, Unsent
+from services.executor.inputs import Done, Input, Ordered, Renamed, Stopping, Tick, Told, Unsent
 from services.executor.invariants import check_batch
 from services.executor.orders.found_orders import FoundOrders
 from services.executor.orders.ledger import Ledger
@@ -121,8 +121,8 @@ class Stage:
         self._settings = executor
         self._looked_at = float("-inf")
         self._retry_at = float("-inf")
-        # What was handed out since the last `Done`, and whether it was to show that the journal works again.
-        self._handed, self._leaving = Keep(), list[Frame]()
+        # What leaves since the last `Done`, and whether that is to show that the journal works again.
+        self._leaving = list[Frame]()
         self._retries = False
         # The orders that outlived the breaker were cancelled; once for each time that it is lost.
         self._cancelled_for_loss = False
@@ -154,6 +154,10 @@ class Stage:
                 return Batch()
             case Renamed(journal_id):
                 self.link.journal_id = journal_id
+                return Batch()
+            case Stopping():
+                # A disk that was full has one more chance.
+                self._retry_at = now.secs
             case _:
                 assert_never(event)
         return self._hand_out()
@@ -172,9 +176,9 @@ class Stage:
         self._hear_news()
         if now - self._looked_at >= LOOK_EVERY_SECS:
             self._look()
-        self._look_again()
         self._see_whether_the_breaker_is_lost()
         self.cancelling.send_due()
+        self._look_again()
         gateway = self.gateway_status()
         with self._unless_unread():
             self._talk_to_breaker(gateway)
@@ -315,7 +319,7 @@ class Stage:
     def _refuse(self, fact: NotPlaced) -> None:
         """An order leaves the inbox; one that was handed over again may be at IB, and is no order that IB never had."""
         if self.core.was_at_ib(fact.order_id):
-            self.placing.tell_again(fact.order_id)
+            self.placing.tell_again(fact.order_id, waits=False)
         else:
             self.core.tell(fact, "neutral")
 
@@ -348,13 +352,22 @@ class Stage:
                 core.batch.notes.append(error(text))
 
     def _look_again(self) -> None:
-        """IB and the breaker say again whatever was left undone."""
-        core = self.core
-        if core.unread and core.now.secs >= self._look_again_at:
-            core.unread = ""
-            why = "what the journal did not tell is asked for anew"
-            core.life.renew(why)
-            self._perform(self.link.greet_anew(why))
+        """IB and the breaker say again whatever was left undone.
+
+        Not before the connection that there is has served its cancels: while lists take long, each would be given up
+        as soon as a cancel could leave.
+        """
+        core, life = self.core, self.core.life
+        if not core.unread or core.now.secs < self._look_again_at:
+            return
+        if life.listing or (life.usable and core.ledger.cancels.to_send()):
+            return
+        core.unread = ""
+        why = "what the journal did not tell is asked for anew"
+        if life.usable:
+            # Else all of it is listed anyway before orders pass again.
+            life.renew(why)
+        self._perform(self.link.greet_anew(why))
 
     # -- saving and sending -------------------------------------------------------------------------------
 
@@ -372,12 +385,13 @@ class Stage:
             if core.now.secs >= self._retry_at:
                 batch.keep, core.unsaved = core.unsaved, Keep()
                 batch.retry = self._retries = True
-        self._handed.add(batch.keep)
+        core.handed.add(batch.keep)
         self._leaving += batch.frames
         return batch
 
     def _on_done(self, done: Done) -> None:
-        handed, self._handed = self._handed, Keep()
+        core = self.core
+        handed, core.handed = core.handed, Keep()
         frames, self._leaving = self._leaving, []
         retried, self._retries = self._retries, False
         if done.trouble:
@@ -386,9 +400,9 @@ class Stage:
             for accepted in handed.by_hand:
                 self.others.on_accepted(accepted)
             if retried:
-                self.core.journal_error = ""
-                self.core.batch.notes.append(info("the journal can be written again"))
-        self.core.life.pacer.restamp(sum(map(messages_in, frames)), self.core.now.secs)
+                core.journal_error = ""
+                core.batch.notes.append(info("the journal can be written again"))
+        core.life.pacer.restamp(sum(map(messages_in, frames)), core.now.secs)
         unsent = {id(each.frame): each for each in done.unsent}
         assert unsent.keys() <= {id(each) for each in frames}, "a frame was not written that was not handed out"
         for frame in frames:

@@ -102,6 +102,11 @@ class Life:
         return self.phase is Phase.SERVING
 
     @property
+    def listing(self) -> bool:
+        """Whether IB is being asked for what a connection needs before it is of use."""
+        return self.phase is Phase.LISTING
+
+    @property
     def ready(self) -> bool:
         """Connected as far as that bytes would leave; enough for a cancel of everything."""
         return self.phase in CONNECTED

@@ -166,7 +166,9 @@ class Line:
             for task in (connecting, lost):
                 task.cancel()
             outcome, _ = await asyncio.gather(connecting, lost, return_exceptions=True)
-        self._put(Dialled(number) if outcome is None else _failure(number, connection, outcome))
+        # One that was made and has closed meanwhile is no connection: while dialling nobody else would say so.
+        made = outcome is None and not closed.is_set()
+        self._put(Dialled(number) if made else _failure(number, connection, outcome))
 
     def _hang_up(self, number: int) -> None:
         if number == self._number and self._connection is not None:
@@ -186,13 +188,12 @@ class Line:
         self._wake.set()
 
 
-def _failure(number: int, connection: IbConnection, outcome: BaseException) -> NotDialled:
+def _failure(number: int, connection: IbConnection, outcome: BaseException | None) -> NotDialled:
     """What became of an attempt that led to nothing."""
     timed_out = isinstance(outcome, TimeoutError)
-    said = isinstance(outcome, Exception) and not timed_out
     return NotDialled(
         number,
-        error=_words(outcome) if said else "",
+        error=_words(outcome) if isinstance(outcome, Exception) and not timed_out else "",
         timed_out=timed_out,
         reached=connection.reached,
         version=connection.server_version,

@@ -60,7 +60,7 @@ class OrderIds:
         return order_id
 
     def on_kept(self, order_id: int) -> None:
-        """An order with this id is in the journal: it was found at IB."""
+        """An order with this id is in the journal: it was found at IB, or an earlier journal had placed it."""
         self._used = max(self._used, order_id)
 
     @property

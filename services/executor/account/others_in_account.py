@@ -143,9 +143,13 @@ class OthersInAccount:
 
     def accept(self, message: Accept) -> None:
         """A person takes these as they are. Nothing follows from it before it is saved: `on_accepted`."""
+        if self._core.journal_error:
+            # Kept for later it would be carried out after the breaker has told them that it is not done.
+            self._say(warning(f"what a person would accept is dropped: {self._core.journal_error}"))
+            return
         baselines = self.breaks.accepted(message.drift)
         orders = self._foreign.accepted(message.foreign)
-        if (baselines or orders) and not self._core.history.has_accepted(message.number):
+        if (baselines or orders) and not self._core.has_accepted(message.number):
             self._core.keep.by_hand.append(ByHand(message, baselines, orders))
 
     def on_accepted(self, accepted: ByHand) -> None:

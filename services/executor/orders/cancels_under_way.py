@@ -17,6 +17,8 @@ class CancelsUnderWay:
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
+        # How the orders stood that the cancel of everything takes: it was asked for, it has left, one had left before.
+        self._taken_along: dict[str, tuple[bool, bool, bool]] = {}
 
     def on_asked(self, order_id: str, request_id: str | None, why: str = "") -> Effects:
         """Somebody wants this order cancelled; `to_send` has it until its cancel has left.
@@ -46,6 +48,7 @@ class CancelsUnderWay:
                 order.record.answered_cancel = request_id
                 effects.keep(order.record)
             return effects
+        self._taken_along.pop(order_id, None)
         cancels.ask(order.record, request_id, why)
         order.cancels.on_asked()
         effects.keep(order.record)
@@ -75,12 +78,28 @@ class CancelsUnderWay:
         return effects
 
     def on_everything_sent(self) -> Effects:
-        """`reqGlobalCancel` has left: every order that is cancelled now was asked to be."""
+        """`reqGlobalCancel` leaves: every order that is cancelled from now on was asked to be."""
         effects = Effects()
-        for order in self._memory.orders.values():
-            if not order.record.ended:
-                order.record.cancel_asked = order.record.cancel_sent = order.record.cancel_left = True
-                effects.keep(order.record)
+        for order_id, order in self._memory.orders.items():
+            record = order.record
+            if not record.ended:
+                before = record.cancel_asked, record.cancel_sent, record.cancel_left
+                self._taken_along.setdefault(order_id, before)
+                record.cancel_asked = record.cancel_sent = record.cancel_left = True
+                effects.keep(record)
+                self._memory.marks.see(order)
+        return effects
+
+    def on_everything_written(self, *, left: bool) -> Effects:
+        """What became of the bytes of `reqGlobalCancel`: if they have not left, the orders stand as they stood."""
+        effects = Effects()
+        before, self._taken_along = self._taken_along, {}
+        for order_id, (asked, sent, left_before) in before.items():
+            order = None if left else self._memory.orders.get(order_id)
+            if order is not None and order.record.cancel_sent and not order.record.ended:
+                record = order.record
+                record.cancel_asked, record.cancel_sent, record.cancel_left = asked, sent, left_before
+                effects.keep(record)
                 self._memory.marks.see(order)
         return effects
 

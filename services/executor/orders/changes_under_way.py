@@ -29,6 +29,8 @@ class ChangesUnderWay:
         record = order.record
         if record.ended:
             return f"the order was {record.ended}"
+        if record.ib_order_id <= 0:
+            return "IB has named no number of the order, so it can be changed only in TWS"
         if not record.accepted or order.doubtful or order.heard_at < since:
             return "IB has not confirmed the order on this connection"
         if record.cancel_asked:

@@ -82,7 +82,7 @@ class Ledger:
             self.memory.restore(record)
             if not (record.accepted or record.ended):
                 self._marks.doubts[record.order_id] = Doubt(_LONG_AGO)
-            if not record.answered:
+            if not (record.answered or record.ended):
                 self._marks.unanswered[record.order_id] = _LONG_AGO
 
     def intend(self, record: OrderRecord) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from orderfuse import Attached
 from orderfuse.bus.control import MAX_TOLD
-from services.gateway.frames import Ask, CancelOrder, ChangeOrder
+from services.gateway.frames import Ask, CancelOrder, ChangeOrder, PlaceOrders
 from services.gateway.reports import (
     Closed,
     CompletedOrderReport,
     ErrorReport,
+    Heard,
     Report,
     RequestEnd,
     StatusReport,
@@ -139,6 +142,54 @@ def test_an_order_of_ours_that_nobody_knows_and_that_comes_between_rounds_is_loo
     rig.answers["open_orders"] = [opened("lost-1", 5), works(5)]
     rig.wait(5, 0.25)
     assert rig.kinds("lost-1")[:2] == ["Adopted", "Accepted"]
+
+
+def test_new_orders_get_numbers_above_those_of_orders_that_only_the_breaker_knew() -> None:
+    rig = trading()
+    expect(rig, "old", ib_order_id=500)
+    rig.hear(place("o-1", 1, order=RESTING))
+    assert [order.ib_order_id for frame in rig.sent(PlaceOrders) for order in frame.orders] == [501]
+    assert rig.status.usable
+
+
+def test_an_order_of_which_ib_has_named_no_number_is_not_changed() -> None:
+    rig = trading()
+    expect(rig, "old", ib_order_id=0, perm_id=0, accepted=False)
+    # A copy that a person has made in TWS has the same reference, and no number of the API.
+    copy = opened("old", 0, perm_id=555, client_id=0)
+    rig.answers["open_orders"] = [copy, StatusReport(0, "Submitted", 0.0, 100.0, 555, 0)]
+    rig.wait(3, 0.25)
+    assert "Accepted" in rig.kinds("old")
+    rig.hear(structs.replace(change(), order_id="old"))
+    assert rig.sent(ChangeOrder) == []
+    assert [fact.reason for fact in rig.facts("old") if type(fact).__name__ == "ReplaceFailed"] == [
+        "IB has named no number of the order, so it can be changed only in TWS"
+    ]
+
+
+def test_a_change_that_the_breaker_expects_of_an_order_without_an_answer_that_is_over_ends_it_once() -> None:
+    rig = trading()
+    rig.hear(place("o-1", 1, order=RESTING))
+    rig.hear(dispatch.Settle(order_id="o-1"))
+    rig.silent = {"executions"}
+    expect(rig, change=changed())
+    again = Rig(journal=rig.journal)
+    again.connect()
+    again.join()
+    again.wait(30, 0.25)
+    assert kinds_of_changes(again) == ["ReplaceFailed"]
+    record = again.stage.core.ledger.record("o-1")
+    assert record is not None
+    assert record.ended == "settled"
+
+
+def test_a_fill_and_its_correction_that_are_saved_together_are_counted_once() -> None:
+    rig = working()
+    rig.answers["positions"] = [held(30.0)]
+    for report in (executed("o-1", 40.0, "e.01"), executed("o-1", 30.0, "e.02")):
+        rig.stage.step(Heard(1, report), rig._now())
+    rig.wait(95, 0.25)
+    assert rig.status.drift == ()
 
 
 def test_a_correction_that_comes_while_the_disk_is_full_is_counted_once() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from orderfuse.bus.control import MAX_TOLD
 from services.executor.account.foreign_orders import MAX_SEEN, ForeignOrders
+from services.executor.inputs import Told
 from services.gateway.reports import OpenOrderReport
 from services.wire import dispatch
 from tests.unit.executor.rig import Rig
@@ -120,6 +121,27 @@ def test_what_is_accepted_twice_under_one_number_is_accepted_once() -> None:
     rig.hear(message)
     rig.wait(0.2)
     assert standing(rig) == [(77, 100.0)], "it has been another one since"
+
+
+def test_what_is_accepted_twice_under_one_number_before_it_is_saved_is_saved_once() -> None:
+    rig = listing(foreign())
+    message = dispatch.Accept(number=1, foreign=rig.status.foreign, reason="mine", who="me")
+    batches = [rig.stage.step(Told(message), rig._now()) for _ in range(2)]
+    assert [len(batch.keep.by_hand) for batch in batches] == [1, 0]
+
+
+def test_what_a_person_would_accept_while_nothing_can_be_saved_is_not_done_later() -> None:
+    rig = listing(foreign())
+    rig.disk_is_full = True
+    rig.hear(dispatch.Fence(fence=2))
+    rig.wait(0.2)
+    accept(rig)
+    assert "what a person would accept is dropped: the disk is full" in rig.lines
+    rig.disk_is_full = False
+    rig.wait(3.0)
+    assert standing(rig) == [(77, 100.0)], "they were told that it is not done"
+    accept(rig, number=2)
+    assert standing(rig) == []
 
 
 def test_of_very_many_the_first_stand_and_no_more_are_kept_than_an_account_can_have() -> None:

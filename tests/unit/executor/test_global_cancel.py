@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from services.executor.global_cancel import AGAIN_EVERY_SECS, GlobalCancelDebt, OwedCancel
-from services.executor.inputs import Unsent
-from services.gateway.frames import CancelEverything
+from services.executor.inputs import Done, Told, Unsent
+from services.gateway.frames import CancelEverything, CancelOrder
+from services.gateway.reports import Closed
 from services.wire import dispatch
 from services.wire.dispatch import GlobalCancel
-from tests.unit.executor.test_stage import working
+from tests.orders import RESTING, place
+from tests.unit.executor.test_stage import opened, working, works
 
 
 def asked(number: int = 1, left_ms: int = 600_000, now: float = 100.0) -> GlobalCancelDebt:
@@ -139,3 +141,39 @@ def test_a_cancel_of_everything_that_did_not_leave_goes_again() -> None:
     rig.refuses = lambda _: None
     rig.wait(0.2)
     assert len(rig.sent(CancelEverything)) == 1
+    record = rig.journal.find_order(order_id="o-1")
+    assert record is not None
+    assert record.cancel_sent, "with it"
+
+
+def test_orders_stand_as_they_stood_before_a_cancel_of_everything_that_did_not_leave() -> None:
+    rig = working()
+    rig.hear(place("o-2", 1, order=RESTING))
+    rig.say(opened("o-2", 2), works(2))
+    rig.refuses = lambda frame: Unsent(frame, "gone") if isinstance(frame, CancelEverything | CancelOrder) else None
+    rig.take(Told(wanted()), Told(dispatch.EndGlobalCancel(number=1)))
+    rig.hear(dispatch.CancelOrder(order_id="o-2", request_id="r-1"))
+    rig.refuses = lambda _: None
+    rig.say(Closed())
+    rig.answers["open_orders"] = [opened("o-1"), works(), opened("o-2", 2), works(2)]
+    rig.wait(5.0)
+    assert rig.sent(CancelEverything) == []
+    assert [frame.order_id for frame in rig.sent(CancelOrder)] == ["o-2"], "nobody wants the other one cancelled"
+    record = rig.journal.find_order(order_id="o-1")
+    assert record is not None
+    assert (record.cancel_asked, record.cancel_sent, record.cancel_left) == (False, False, False)
+
+
+def test_an_order_that_is_cancelled_beside_a_cancel_of_everything_that_did_not_leave_stays_cancelled() -> None:
+    rig = working()
+    rig.refuses = lambda frame: Unsent(frame, "gone") if isinstance(frame, CancelEverything) else None
+    batches = [
+        rig.stage.step(Told(message), rig._now())
+        for message in (wanted(), dispatch.CancelOrder(order_id="o-1", request_id="r-1"))
+    ]
+    everything, one = [frame for batch in batches for frame in batch.frames]
+    rig.stage.step(Done(unsent=(Unsent(everything, "gone"),)), rig._now())
+    assert isinstance(one, CancelOrder)
+    record = rig.stage.core.ledger.record("o-1")
+    assert record is not None
+    assert record.cancel_asked

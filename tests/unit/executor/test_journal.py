@@ -74,6 +74,17 @@ def test_an_order_id_of_ib_is_never_used_twice_and_never_goes_back(tmp_path: Pat
     journal.close()
 
 
+def test_what_is_committed_is_told_though_the_disk_takes_no_pruning_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    journal = Journal(None, 7)
+
+    def full() -> None:
+        raise JournalError("the disk is full")
+
+    monkeypatch.setattr(journal, "prune", full)
+    monkeypatch.setattr("services.executor.journal.PRUNE_EVERY", 1)
+    assert [seq for seq, _, _ in journal.save(facts("o-1"), journal.wall_ns())] == [1]
+
+
 def test_feedback_is_numbered_without_a_gap_and_its_bytes_say_so(tmp_path: Path) -> None:
     journal = Journal(tmp_path / PATH, 7)
     told = journal.save(facts("o-1", "o-2"), journal.wall_ns()) + journal.save(facts("o-1"), journal.wall_ns())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orderfuse.settings import ExecutorSettings, IbSettings
-from services.executor.inputs import Tick
+from orderfuse.settings import ExecutorSettings, IbSettings, Settings
+from services.executor.inputs import Input, Stopping, Tick
 from services.executor.journal import Journal
-from services.executor.rim import Rim, machine_now
+from services.executor.loop import ExecutorLoop
+from services.executor.rim import Carried, Rim, machine_now
 from services.executor.script import IBConnectionManager
 from services.executor.stage import Stage
 from services.gateway.frames import Dial, Frame
@@ -71,6 +74,28 @@ def test_a_script_hears_of_a_bug_that_ended_its_connection():
 
     with pytest.raises(AssertionError, match="a bug"):
         asyncio.run(play())
+
+
+def test_executor_and_script_hand_out_at_their_end_what_they_know(tmp_path: Path) -> None:
+    taken: list[list[Any]] = []
+
+    def take(inputs: Iterable[Input]) -> tuple[Carried, bool]:
+        taken.append([*inputs])
+        return Carried(), False
+
+    async def play() -> None:
+        loop = ExecutorLoop(Settings(home=tmp_path), Journal(None, 1))
+        connection = IBConnectionManager(IbSettings())
+        for rim in (loop.rim, connection._rim):
+            rim.take = take  # type: ignore[method-assign]  # what matters is what it is given
+        loop._turn(tick=False)
+        connection._task = asyncio.create_task(connection.run())
+        await asyncio.sleep(0)
+        await connection.stop()
+
+    asyncio.run(play())
+    first, *_, last = taken
+    assert first == last == [Stopping()]
 
 
 def test_the_time_zone_of_the_machine_comes_in_with_the_moment(monkeypatch: pytest.MonkeyPatch):

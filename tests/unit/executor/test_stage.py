@@ -8,7 +8,7 @@ import pytest
 
 from orderfuse import Attached
 from services.executor.batch import Batch, Keep
-from services.executor.inputs import Unsent
+from services.executor.inputs import Renamed, Stopping, Tick, Told, Unsent
 from services.executor.journal import Journal
 from services.executor.orders.records import OrderRecord
 from services.gateway.diagnosis import FIRST_REQUEST_ID
@@ -84,6 +84,25 @@ def test_an_order_that_could_not_be_written_is_told_as_not_placed_and_its_id_sta
     rig.refuses = lambda _: None
     rig.hear(place("o-1", 1))
     assert rig.written() == []
+
+
+def test_what_became_of_the_last_orders_is_kept_when_the_process_ends() -> None:
+    rig = trading()
+    rig.refuses = lambda frame: Unsent(frame, "no") if isinstance(frame, PlaceOrders) else None
+    rig.take(Told(place("o-1", 1)), Tick())
+    assert rig.kinds("o-1") == []
+    rig.take(Stopping())
+    assert rig.kinds("o-1") == ["NotPlaced"]
+
+
+def test_a_disk_that_has_room_again_when_the_process_ends_gets_what_it_lacks() -> None:
+    rig = working()
+    rig.disk_is_full = True
+    rig.say(executed("o-1", 40.0))
+    assert "Filled" not in rig.kinds("o-1")
+    rig.disk_is_full = False
+    rig.take(Stopping())
+    assert rig.kinds("o-1")[-1] == "Filled"
 
 
 def test_a_bracket_of_which_a_part_was_written_is_cancelled() -> None:
@@ -191,6 +210,18 @@ def test_an_old_copy_of_a_journal_gets_another_id_before_it_was_taken_in() -> No
     rig.hear(dispatch.NotWelcome(reason="old copy", rename=True))
     rig.wait(0.5)
     assert rig.said(dispatch.Hello)[-1].journal_id == rig.journal.journal_id != before
+
+
+def test_what_the_disk_has_not_taken_yet_outlives_another_id_of_the_journal() -> None:
+    rig = working()
+    rig.disk_is_full = True
+    rig.say(executed("o-1", 40.0))
+    rig.disk_is_full = False
+    rig._secs += 2.0
+    # The rim drops what this step hands out.
+    rig.stage.step(Renamed(rig.journal.rename()), rig._now())
+    rig.wait(3.0)
+    assert "Filled" in rig.kinds("o-1")
 
 
 # -- changes ----------------------------------------------------------------------------------------------

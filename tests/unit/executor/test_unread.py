@@ -8,8 +8,10 @@ import pytest
 from msgspec import structs
 
 from orderfuse import Attached
-from services.gateway.frames import CancelOrder, Dial
+from services.executor.inputs import Input
+from services.gateway.frames import Ask, CancelOrder, Dial, Frame
 from services.gateway.reports import CommissionReport, ErrorReport
+from services.gateway.round import LISTS
 from services.wire import dispatch
 from tests.orders import RESTING, place
 from tests.unit.executor.rig import Rig
@@ -67,7 +69,8 @@ def test_what_depends_on_it_is_left_undone_alone_and_made_up_for(asked: str) -> 
     rig.say(executed("o-1", 10.0, exec_id="f.01"))
     assert rig.kinds("o-1")[-1] == "Filled", "what IB says of orders in memory is told"
     assert rig.written() == ["o-1"]
-    assert [type(feedback.fact).__name__ for feedback in rig.told[told:]] == ["Filled"]
+    news = [feedback.fact for feedback in rig.told[told:] if not getattr(feedback.fact, "again", False)]
+    assert [type(fact).__name__ for fact in news] == ["Filled"]
 
     rig.unread()
     rig.answers["executions"] = [executed("o-1", 30.0, exec_id="e.02"), executed("o-1", 10.0, exec_id="f.01")]
@@ -82,3 +85,99 @@ def test_what_depends_on_it_is_left_undone_alone_and_made_up_for(asked: str) -> 
     if asked in ("an order", "a leg"):
         assert rig.kinds("o-2") == ["NotPlaced"]
     assert rig.stage.core.ledger.totals("o-1")[0] == 40.0, "the correction is taken, once"
+
+
+class Slow(Rig):
+    """The gateway takes its time over each list of a round."""
+
+    late_secs = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due: list[tuple[float, list[Input]]] = []
+
+    def _answer(self, frame: Frame) -> list[Input]:
+        answers = super()._answer(frame)
+        if self.late_secs and isinstance(frame, Ask) and frame.question in LISTS:
+            self.due.append((self._secs + self.late_secs, answers))
+            return []
+        return answers
+
+    def tick(self) -> None:
+        for each in [each for each in self.due if each[0] <= self._secs]:
+            self.due.remove(each)
+            self.take(*each[1])
+        super().tick()
+
+
+@pytest.mark.parametrize("after_secs", [0.0, 10.0])
+def test_cancels_get_through_over_a_connection_whose_lists_take_longer_than_it_takes_to_look_again(
+    after_secs: float,
+) -> None:
+    rig = Slow()
+    rig.connect()
+    rig.join()
+    names = [f"o-{number}" for number in range(1, 4)]
+    for name in names:
+        rig.hear(place(name, 1, order=RESTING))
+    listed = [report for number in range(1, 4) for report in (opened(f"o-{number}", number), works(number))]
+    rig.say(*listed)
+    rig.wait(0.5)
+    rig.late_secs = 6.0
+    rig.answers["open_orders"] = [*listed, foreign()]
+    rig.unread("orders")
+    rig.say(foreign())
+    rig.wait(17.0)
+    rig.join(fence=2)
+    # So slow that the cancels do not leave at once.
+    rig.stage.core.life.pacer._limit = 2
+    rig.wait(after_secs)
+    before = len(rig.frames)
+    for name in names:
+        rig.hear(dispatch.CancelOrder(order_id=name, request_id="r-1"))
+    rig.wait(30.0)
+    left = [
+        frame.order_id if isinstance(frame, CancelOrder) else "a new connection"
+        for frame in rig.frames[before:]
+        if isinstance(frame, CancelOrder | Dial)
+    ]
+    assert left[:4] == [*names, "a new connection"]
+
+
+def test_while_ib_is_away_the_status_says_so_and_its_lists_make_up_for_what_was_left_undone() -> None:
+    rig = working()
+    rig.unread("orders")
+    rig.say(opened("gone", 9))
+    assert "cannot be read" in rig.status.detail
+    rig.say(ErrorReport(-1, 1100, "lost"))
+    rig.unread()
+    rig.wait(READABLE_AGAIN_SECS)
+    assert rig.status.detail == "IB is not behind the gateway: 1100"
+    rig.answers["open_orders"] = [opened("o-1"), works(filled=40.0), opened("gone", 9), works(9)]
+    rig.join(fence=2)
+    rig.say(ErrorReport(-1, 1102, "back"))
+    rig.wait(1.0)
+    assert rig.status.usable
+    assert "Adopted" in rig.kinds("gone")
+    assert len(rig.sent(Dial)) == 1
+
+
+def test_an_order_that_is_handed_over_again_meanwhile_makes_one_line() -> None:
+    rig = working()
+    rig.unread("feedback")
+    before = len(rig.lines)
+    rig.hear(place("o-1", 1, order=RESTING))
+    rig.wait(1.0, step=0.01)
+    assert len(rig.lines) - before == 1
+
+
+def test_an_order_that_leaves_the_inbox_meanwhile_is_told_again_from_the_memory() -> None:
+    rig = one_working()
+    rig.say(executed("o-1", 100.0))
+    rig.wait(1.0)
+    told = len(rig.told)
+    rig.unread("feedback")
+    rig.hear(place("o-1", 1, order=RESTING))
+    rig.wait(READABLE_AGAIN_SECS)
+    assert [type(feedback.fact).__name__ for feedback in rig.told[told:]] == ["Accepted", "Filled"]
+    assert rig.written() == ["o-1"]
