@@ -89,14 +89,14 @@ class Answers:
         if not self._may_keep(record.strategy_id, record.sender):
             return False
         self.core.end(record, Invalid(order_id=record.order_id, strategy_id=record.strategy_id, reason=reason))
-        for leg in brackets.legs_that_end(self.core, record):
+        for leg in brackets.waiting_legs_of(self.core, record):
             self.core.end(leg, Invalid(order_id=leg.order_id, strategy_id=leg.strategy_id, reason=reason))
         return True
 
     def _end(self, record: OrderRecord, event: OrderEvent) -> None:
         code = event.code if isinstance(event, Blocked) else ""
         keep = code not in NOT_KEPT and self._keeps(record.strategy_id, record.sender)
-        for each in (record, *brackets.legs_that_end(self.core, record)):
+        for each in (record, *brackets.waiting_legs_of(self.core, record)):
             said = self.core.end(each, brackets.for_leg(each, event), keep=keep)
             if not keep:
                 self._remember(

@@ -51,15 +51,16 @@ def attached_of(core: Core, parent: OrderRecord) -> tuple[Attached, ...]:
     return tuple(Attached(order_id=leg.order_id, order=leg.order) for leg in legs_of(core, parent))
 
 
-def legs_that_end(core: Core, parent: OrderRecord) -> list[OrderRecord]:
-    """The legs that end as their parent does, when none of the unit went to IB."""
-    return [leg for leg in legs_of(core, parent) if not leg.accepted]
+def waiting_legs_of(core: Core, parent: OrderRecord) -> list[OrderRecord]:
+    """The legs that wait with their parent. One of an earlier life, which was found at IB, does not end with it."""
+    return [leg for leg in legs_of(core, parent) if leg.state == "queued"]
 
 
 def end_legs(core: Core, parent: OrderRecord, event: OrderEvent) -> None:
-    """None of the unit went to IB: each leg ends as its parent does."""
-    for leg in legs_that_end(core, parent):
-        core.end(leg, for_leg(leg, event))
+    """None of the unit went to IB: each leg ends as its parent does, but for those that IB has all the same."""
+    for leg in legs_of(core, parent):
+        if not leg.accepted:
+            core.end(leg, for_leg(leg, event))
 
 
 def for_leg(leg: OrderRecord, event: OrderEvent) -> OrderEvent:

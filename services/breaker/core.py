@@ -163,7 +163,7 @@ class Core:
             self.scopes.keep(strategy_id)
 
     def save(self, record: OrderRecord) -> None:
-        """Have the order saved with this batch."""
+        """Have the order saved with this batch. One that waits never is: nobody was promised anything of it."""
         # A replace of it may wait.
         self.queues.look_at(record.strategy_id)
         self.batch.orders[record.order_id] = record
@@ -275,7 +275,8 @@ class Core:
             failed = failed or last_failures.of_order(record.order_id, record.last_event)
         if record.parent:
             parent = self.orders.get(record.parent)
-            if parent is not None and failed is not None:
+            # A leg of an earlier life of the ids says nothing of a bracket that waits, which no circuit has admitted.
+            if parent is not None and parent.state != "queued" and failed is not None:
                 self.count(parent, outcome, failed)
             return
         self.outcomes.record(record, outcome, failed)

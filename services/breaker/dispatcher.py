@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orderfuse.bus.events import Passed
 from services.breaker import brackets
 from services.breaker.answers import Answers
-from services.breaker.circuits.scopes import SECOND_NS, Refusal, strategy_scope
+from services.breaker.circuits.scopes import SECOND_NS, SYSTEM, Refusal, strategy_scope
 from services.breaker.core import ACK_DEADLINE_NS, Core
 from services.breaker.deadlines import Deadline, Due
 from services.breaker.gates import AT_ITS_TURN, Fault, Turn, Wait, first_no, turn_of
@@ -63,8 +63,22 @@ class Dispatcher:
             core.queues.look_at_all()
         return core.queues.whose_turn() if core.has_room() else core.queues.to_look_at()
 
+    def answer_who_was_put_out(self) -> None:
+        """What waits of strategies that have lost their place is answered: before anything is served, it must be."""
+        put_out, self.core.scopes.put_out = self.core.scopes.put_out, []
+        reason = "a strategy of another program needed its place (breaker.max_strategies)"
+        refusal = Refusal("too_many_strategies", reason, SYSTEM)
+        for strategy_id in put_out:
+            for item in self.core.queues.of(strategy_id):
+                match item:
+                    case WaitingReplace():
+                        self.replacer.refuse(item, refusal)
+                    case OrderRecord():
+                        self.answers.block(item, refusal)
+
     def finish(self) -> None:
         """Decide on all that can be decided."""
+        self.answer_who_was_put_out()
         self.serve()
         while self.unfinished:
             self.serve()

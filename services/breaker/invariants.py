@@ -42,10 +42,10 @@ def _has_no_answer(core: Core, order_id: str) -> None:
 
 
 def _stands_where_it_waits(core: Core, record: OrderRecord) -> None:
-    """What waits here has its place in a queue; what waits for IB has one in the window, and not for ever."""
+    """What is saved waits in no queue; what waits for IB has a place in the window, and not for ever."""
     order_id, change = record.order_id, record.change
-    in_queue = record.state == "queued" and not record.parent
-    assert core.queues.has(record) is in_queue, f"{order_id} is {record.state}, and that is not so in the queues"
+    assert record.state != "queued", f"{order_id} waits, and would be on disk: the next process would wait for nothing"
+    assert not core.queues.has(record), f"{order_id} is {record.state}, and waits in a queue"
     if record.in_window():
         assert record.parent or order_id in core.out, f"{order_id} is out and takes no place in the window"
         assert Deadline(Due.ANSWER, order_id) in core.deadlines, f"{order_id} is out for ever"

@@ -29,6 +29,9 @@ class BreakerLog:
         self._breaks: dict[int, Drift] = {}
         self._nonsense_since: int = 0
         self._quiet_until = 0.0
+        # How often the journal has failed since it worked for a while, and since when it works.
+        self._journal_failures = 0
+        self._journal_works_since: float | None = None
 
     def published(self, item: Publication) -> None:
         """Tell a change of a circuit's state or conditions."""
@@ -53,6 +56,25 @@ class BreakerLog:
                 )
         for con_id in before.keys() - self._breaks.keys():
             logger.info("position break: {}: there is none any more", contract_name(structs.asdict(before[con_id])))
+
+    def journal_fails(self, error: str) -> None:
+        """Tell that the journal cannot be used, once: a disk may fail and work in turn for hours."""
+        if not self._journal_failures:
+            logger.error("{}; nothing is passed on until it can be", error)
+        self._journal_failures += 1
+        self._journal_works_since = None
+
+    def journal_works(self) -> None:
+        """The journal can be used again; that is told when it has been for a while."""
+        self._journal_works_since = time.monotonic()
+
+    def see_whether_the_journal_works(self) -> None:
+        """To be called once in a while."""
+        since = self._journal_works_since
+        if since is not None and time.monotonic() - since >= QUIET_SECS:
+            text = "the journal has been read and written again for {:g} s; before that it failed {} times"
+            logger.info(text, QUIET_SECS, self._journal_failures)
+            self._journal_failures, self._journal_works_since = 0, None
 
     def nonsense(self, link: str, error: DecodeError) -> None:
         """Tell that something unreadable came, at most once in a while."""

@@ -215,6 +215,7 @@ class BreakerLoop:
         if time.monotonic() < self._next_health:
             return
         self._next_health = time.monotonic() + HEALTH_SECS
+        self._log.see_whether_the_journal_works()
         journals, free = disk.look(self._home)
         self._step(Measured(dict(self._dropped), self._journal_lag_ms, self._journal_error, journals, free))
 
@@ -380,16 +381,27 @@ class BreakerLoop:
             self._on_journal_trouble(str(error), _read_now())
             return False
         self._journal_lag_ms = (time.perf_counter() - started) * 1000
-        if self._journal_error is not None and not self._journal.has_backlog():
-            logger.info("the journal can be written again")
+        if self._journal_error is not None and not self._journal.has_backlog() and self._can_be_read():
+            self._log.journal_works()
             self._journal_error = None
             self._step(JournalSeen(None))
+        return True
+
+    def _can_be_read(self) -> bool:
+        """Whether the journal tells by now what it did not. A disk may still take what is written, and give nothing."""
+        if self._journal.is_unanswered and time.monotonic() < self._next_retry:
+            return False
+        try:
+            self._journal.ask_again()
+        except JournalError as error:
+            self._on_journal_trouble(str(error), _read_now())
+            return False
         return True
 
     def _on_journal_trouble(self, error: str, now: Now) -> None:
         self._next_retry = time.monotonic() + JOURNAL_RETRY_SECS
         if self._journal_error is None:
-            logger.error("{}; nothing is passed on until it can be", error)
+            self._log.journal_fails(error)
         self._journal_error = error
         self._step(JournalSeen(error), now)
 

@@ -21,9 +21,9 @@ from services.breaker.asked import Asked, History
 from services.breaker.batch import Batch
 from services.breaker.circuits import states, trips
 from services.breaker.circuits.conditions import JOURNAL_FAILED
-from services.breaker.circuits.scopes import SYSTEM, Refusal, Unreadable, strategy_scope
+from services.breaker.circuits.scopes import Refusal, Unreadable, strategy_scope
 from services.breaker.control import health
-from services.breaker.control.operator import Operator
+from services.breaker.control.operator import Operator, is_in_generation_of
 from services.breaker.core import Core
 from services.breaker.dead_man import SILENT_REASON, DeadMan
 from services.breaker.deadlines import OF_ORDERS, Deadline, Due
@@ -212,8 +212,8 @@ class Stage:
     # -- questions of the rim, which change nothing: how things stand after the last input --------------------
 
     def is_in_generation_of(self, request: ResetRequest) -> bool:
-        """Whether the system's circuit is still in the generation that is to be reset; any is, where none is named."""
-        return request.generation in (None, self.core.scopes.system.generation)
+        """Whether the system's circuit is still in the generation that is to be reset."""
+        return is_in_generation_of(request, self.core.scopes.system)
 
     @property
     def position_breaks(self) -> tuple[Drift, ...]:
@@ -326,14 +326,8 @@ class Stage:
 
     def _follow(self) -> None:
         """Carry out what the last input brought about: trips first, then the queue."""
-        self._answer_who_was_put_out()
+        self.dispatcher.answer_who_was_put_out()
         trips.follow_transitions(self.core)
         self.dispatcher.serve()
         self.dispatcher.watch_newcomers()
         trips.follow_transitions(self.core)
-
-    def _answer_who_was_put_out(self) -> None:
-        put_out, self.core.scopes.put_out = self.core.scopes.put_out, []
-        for strategy_id in put_out:
-            reason = "a strategy of another program needed its place (breaker.max_strategies)"
-            self.intake.end_queued(strategy_id, Refusal("too_many_strategies", reason, SYSTEM))

@@ -53,8 +53,12 @@ class History(MemoryHistory):
     def _secs(self) -> float:
         return self._world.clock.monotonic_ns() / SECOND
 
+    def fails(self) -> bool:
+        """Whether it would not tell just now."""
+        return not self._world.calm and self._secs() < self._fails_until
+
     def _question(self) -> None:
-        if not self._world.calm and self._secs() < self._fails_until:
+        if self.fails():
             raise Unreadable("the breaker's journal cannot be read: disk I/O error")
 
     def find_order(self, order_id: str) -> OrderRecord | None:
@@ -87,8 +91,8 @@ class BreakerProcess:
         self.crash_next = ""
         self.stage: Stage | None = None
         self._tokens = 0
-        # When the rim takes the journal for one that can be read again; 0: it does.
-        self._can_read_at = 0
+        # When the rim asks the journal again what it did not tell; 0: there is nothing.
+        self._ask_again_at = 0
 
     def start(self) -> None:
         """Start, unless one runs."""
@@ -98,7 +102,7 @@ class BreakerProcess:
     def _start(self) -> None:
         if self.stage is None:
             self.world.note("the breaker starts")
-            self._can_read_at = 0
+            self._ask_again_at = 0
             settings = settings_of(window=WINDOW, circuit=CIRCUIT, queue_limit=20)
             saved = self.history.saved()
             self.stage = Stage(settings, now=self.world.now(), history=self.history, saved=saved)
@@ -106,10 +110,16 @@ class BreakerProcess:
 
     def _tick(self) -> None:
         self.hear(Tick())
-        if self._can_read_at and self.world.clock.monotonic_ns() >= self._can_read_at:
-            self._can_read_at = 0
-            self.hear(JournalSeen(None))
+        if self._ask_again_at and self.world.clock.monotonic_ns() >= self._ask_again_at:
+            if self.history.fails():
+                self._ask_again_later()
+            else:
+                self._ask_again_at = 0
+                self.hear(JournalSeen(None))
         self.world.after(self.world.turn_secs(0.02), self._tick)
+
+    def _ask_again_later(self) -> None:
+        self._ask_again_at = self.world.clock.monotonic_ns() + SECOND
 
     def ask(self, request: Any) -> None:
         """A person asks on `control`."""
@@ -141,7 +151,7 @@ class BreakerProcess:
             if batch.unread:
                 world.note(batch.unread)
                 inputs.append(JournalSeen(batch.unread))
-                self._can_read_at = world.clock.monotonic_ns() + SECOND
+                self._ask_again_later()
             crash, self.crash_next = self.crash_next, ""
             if crash == "before_save":
                 raise Died

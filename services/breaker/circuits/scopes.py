@@ -41,7 +41,7 @@ class Refusal:
 
 
 class OrdersOf(Enum):
-    """What a strategy has of orders without an end."""
+    """What a strategy has of orders, and of changes of orders, without an end."""
 
     WAITING = "all of them wait here"
     BEYOND = "some are beyond the breaker"
@@ -98,7 +98,7 @@ class Scopes:
     # Scopes of strategies of which the journal has a circuit.
     _journaled: set[str] = field(default_factory=set)
     leaving: dict[str, KeptCircuit | None] = field(default_factory=dict)
-    # Strategies that lost their place while orders of theirs waited, which are to be answered.
+    # Strategies that lost their place. What waits of them, orders or the changes of some that ended, is to be answered.
     put_out: list[str] = field(default_factory=list)
     # How many rest in the journal.
     resting: int = 0
@@ -165,9 +165,9 @@ class Scopes:
             Unreadable: nobody knows whether one rests in the journal.
         """
         if strategy_id not in self.strategies:
+            kept = self._resting(strategy_scope(strategy_id))
             if self.places.is_full() and not self._make_room(sender or strategy_id):
                 return None
-            kept = self._resting(strategy_scope(strategy_id))
             self.resting -= kept is not None
             return self._take_place(strategy_id, sender, kept)
         if sender:
@@ -358,8 +358,7 @@ class Scopes:
         leaves = next(choices, None)
         if leaves is None:
             return False
-        if leaves in orders:
-            self.put_out.append(leaves)
+        self.put_out.append(leaves)
         self._leave(leaves)
         return True
 
@@ -379,12 +378,15 @@ class Scopes:
 
 
 def _orders_by_strategy(orders: Mapping[str, OrderRecord]) -> dict[str, OrdersOf]:
-    """What each strategy has that has no end yet."""
+    """What each strategy has that has no end yet: also a change whose order has ended, which its circuit is to count.
+
+    It may be counted when time alone has passed. Then nobody could ask the journal for a circuit that rests.
+    """
     found: dict[str, OrdersOf] = {}
     for record in orders.values():
         if record.state == "queued":
             found.setdefault(record.strategy_id, OrdersOf.WAITING)
-        elif record.state != "done":
+        elif record.state != "done" or (record.change is not None and not record.change.settled):
             found[record.strategy_id] = OrdersOf.BEYOND
     return found
 

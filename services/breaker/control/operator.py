@@ -15,6 +15,7 @@ from orderfuse.bus.control import (
     TripRequest,
 )
 from orderfuse.bus.orders import Cancel
+from orderfuse.circuit import TradingCircuitBreaker
 from orderfuse.text import plain
 from services.breaker.batch import HandDecision
 from services.breaker.circuits.conditions import GRACE_NS
@@ -36,6 +37,11 @@ MAX_STILL_OPEN_REASON = 120
 
 # Reported conditions of one circuit: each goes into every state message.
 MAX_REPORTED = 20
+
+
+def is_in_generation_of(request: ResetRequest, circuit: TradingCircuitBreaker) -> bool:
+    """Whether the circuit is still in the generation that is to be reset; any is, where none is named."""
+    return request.generation in (None, circuit.generation)
 
 
 @dataclass(slots=True)
@@ -79,19 +85,18 @@ class Operator:
 
     # -- reset --------------------------------------------------------------------------------------------
 
-    def refusal_of_reset(self, request: ResetRequest) -> tuple[ErrorCode, str] | None:
-        """Why this reset cannot be done, or None: a reset of the system first removes the file STOP."""
+    def _refusal_of_reset(self, request: ResetRequest) -> tuple[ErrorCode, str] | None:
         circuit = self.core.scopes.wake(request.scope)
         if circuit is None:
             return "bad_request", f"there is no circuit {request.scope}"
         circuit.poll()
-        now = circuit.generation
-        if request.generation is not None and request.generation != now:
+        if not is_in_generation_of(request, circuit):
+            now = circuit.generation
             return "stale", f"{request.scope} is in generation {now} by now, not {request.generation}: look again"
         return None
 
     def _reset(self, token: Any, request: ResetRequest) -> None:
-        refusal, circuit = self.refusal_of_reset(request), self.core.scopes.find(request.scope)
+        refusal, circuit = self._refusal_of_reset(request), self.core.scopes.find(request.scope)
         if refusal is not None or circuit is None:
             self.core.refuse(token, request, *(refusal or ("internal", "no circuit")))
             return

@@ -14,7 +14,7 @@ from services.breaker.circuits.scopes import KeptCircuit, Unreadable
 from services.breaker.orders import OrderRecord
 from services.breaker.store.stored import CHANGING, Clocks, read_order, read_snapshot
 from services.runtime import sqlite
-from services.runtime.sqlite import Database
+from services.runtime.sqlite import Database, Values
 
 # Behind which number the orders stand that arrived since then: the lowest of the first that did. So nobody who asks for
 # the last hour has the orders of all years read. They are many, because an order that waited is numbered late.
@@ -44,6 +44,8 @@ class History:
         self._db = database
         self._backlog = backlog
         self._clocks = clocks
+        # The latest question of the stage's that the disk left open.
+        self._unanswered: tuple[str, Values] | None = None
 
     def find_order(self, order_id: str) -> OrderRecord | None:
         """An order that was decided earlier.
@@ -55,7 +57,7 @@ class History:
         if waiting is not None:
             return waiting
         with self._reading():
-            row = self._db.read_one("SELECT record FROM orders WHERE order_id = ?", (order_id,))
+            row = self._ask("SELECT record FROM orders WHERE order_id = ?", (order_id,))
             return read_order(row[0], self._clocks) if row else None
 
     def find_request(self, request_id: str) -> AnsweredRequest | None:
@@ -68,7 +70,7 @@ class History:
         if waiting is not None:
             return waiting
         with self._reading():
-            row = self._db.read_one("SELECT answer FROM requests WHERE request_id = ?", (request_id,))
+            row = self._ask("SELECT answer FROM requests WHERE request_id = ?", (request_id,))
             return msgspec.json.decode(row[0], type=AnsweredRequest) if row else None
 
     def knows_execution(self, order_id: str, kind: str, exec_id: str) -> bool:
@@ -81,7 +83,7 @@ class History:
             return True
         query = "SELECT 1 FROM executions WHERE order_id = ? AND kind = ? AND exec_id = ?"
         with self._reading():
-            return self._db.read_one(query, (order_id, kind, exec_id)) is not None
+            return self._ask(query, (order_id, kind, exec_id)) is not None
 
     def find_resting_circuit(self, scope: str) -> KeptCircuit | None:
         """The circuit of a strategy that gave its place to another.
@@ -93,8 +95,30 @@ class History:
             waiting = self._backlog.batch.circuits[scope]
             return waiting if waiting is not None and waiting.resting else None
         with self._reading():
-            row = self._db.read_one("SELECT snapshot FROM circuits WHERE scope = ? AND resting", (scope,))
+            row = self._ask("SELECT snapshot FROM circuits WHERE scope = ? AND resting", (scope,))
             return KeptCircuit(read_snapshot(row[0]), passed=True, resting=True) if row else None
+
+    def _ask(self, query: str, values: Values) -> Any:
+        try:
+            return self._db.read_one(query, values)
+        except sqlite.ReadError:
+            self._unanswered = query, values
+            raise
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether the disk did not tell something that the stage has asked, and nobody has asked once more since."""
+        return self._unanswered is not None
+
+    def ask_again(self) -> None:
+        """Ask once more what the disk did not tell; that it takes what is written says nothing of that.
+
+        Raises:
+            JournalError: it does not tell yet.
+        """
+        if self._unanswered is not None:
+            self._db.read_one(*self._unanswered)
+            self._unanswered = None
 
     def newest_order(self) -> int:
         """The number of the order that was decided last; 0: there is none.

@@ -16,6 +16,8 @@ from services.runtime.sqlite import Connection, Torn, transaction
 
 # After an unclean end (it may have been a power cut) numbering jumps over what may have been told and lost.
 SEQ_JUMP = 100_000
+# Said twice, so that SQLite takes the index of orders that live.
+FORGET_WAITING = "DELETE FROM orders WHERE state = 'queued' AND state <> 'done'"
 
 
 def fill(database: Connection, trouble: str, clocks: Clocks) -> None:
@@ -46,6 +48,8 @@ def restore(database: Connection, clocks: Clocks) -> Saved:
     except (msgspec.MsgspecError, ValueError, TypeError) as error:
         raise Torn(str(error)) from error
     with transaction(database):
+        # What waited is gone, and comes again as something new. An earlier version could leave the parent of a leg.
+        database.execute(FORGET_WAITING)
         database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", [("clean", 0), ("first_seq", saved.floor)])
     return saved
 
@@ -87,10 +91,10 @@ def _saved(database: Connection, clocks: Clocks) -> Saved:
 
 def _orders(database: Connection, clocks: Clocks) -> list[OrderRecord]:
     """The orders without an end, and the parents of legs among them: what becomes of a leg depends on its parent."""
-    alive = database.execute("SELECT record FROM orders WHERE state <> 'done' ORDER BY number")
+    alive = database.execute("SELECT record FROM orders WHERE state <> 'done' AND state <> 'queued' ORDER BY number")
     orders = {record.order_id: record for record in (read_order(row[0], clocks) for row in alive)}
     for parent in {record.parent for record in orders.values() if record.parent} - orders.keys():
-        for row in database.execute("SELECT record FROM orders WHERE order_id = ?", (parent,)):
+        for row in database.execute("SELECT record FROM orders WHERE order_id = ? AND state <> 'queued'", (parent,)):
             orders[parent] = read_order(row[0], clocks)
     return list(orders.values())
 

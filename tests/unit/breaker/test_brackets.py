@@ -185,6 +185,53 @@ def test_a_leg_that_is_found_at_ib_while_its_parent_waits_goes_along_and_the_exe
     assert r.stage.core.out == set()
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "of more answers than are kept"])
+@pytest.mark.parametrize("how", ["expire", "cancel"])
+def test_a_leg_that_is_found_at_ib_does_not_end_with_its_parent_that_waits(how, kept):
+    r = trading(window=1)
+    r.submit("before")
+    bracket(r, ttl_ms=2000)
+    r.executor.written("stop")
+    r.wait(1.9)
+    for number in range(0 if kept else 400):
+        r.submit(f"bad-{number}", order={"action": "BUY"})
+    if how == "expire":
+        r.wait(0.2)
+    else:
+        r.cancel("entry", "c-1")
+    ended = ["expired" if how == "expire" else "blocked"]
+    assert [[event["kind"] for event in r.decisions(order_id)] for order_id in UNIT] == [ended, ended, []]
+    r.executor.accepted("stop")
+    assert r.kinds("stop") == ["accepted"]
+    assert r.stage.core.orders["stop"].state == "working"
+
+
+def test_a_leg_that_fails_at_ib_while_its_parent_waits_counts_nowhere_and_leaves_nothing_of_the_parent_on_disk():
+    r = trading(window=1)
+    r.submit("before")
+    bracket(r)
+    r.executor.rejected("stop")
+    assert r.circuit().get_state()["failure_count"] == 0
+    assert "entry" not in r.history.records
+    r.start()
+    r.executor.join(known=["before"])
+    r.executor.accepted("before")
+    assert set(r.stage.core.orders) == {"before"}
+    bracket(r)
+    assert r.kinds("entry") == ["invalid"], "its leg is at IB"
+
+
+def test_a_bracket_that_waited_while_its_leg_failed_at_ib_gives_its_slot_back():
+    r = trading(window=1)
+    r.submit("before")
+    bracket(r)
+    r.executor.rejected("stop")
+    r.executor.accepted("before")
+    assert r.placed() == ["before", "entry"]
+    r.executor.filled("entry")
+    assert r.circuit().snapshot()["orders"] == r.circuit("strategy:alpha").snapshot()["orders"] == []
+
+
 def test_the_legs_of_a_bracket_with_a_wrong_clock_are_as_invalid_as_their_parent():
     r = trading()
     bracket(r, ago=-60.0)

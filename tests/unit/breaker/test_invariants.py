@@ -116,15 +116,23 @@ def test_an_order_that_waits_twice():
         queues.add(r.stage.core.orders["o-1"])
 
 
-@pytest.mark.parametrize("held", [False, True])
-def test_an_order_that_waits_and_stands_in_no_queue_or_stands_there_and_waits_not(held, monkeypatch):
+def test_an_order_that_waits_and_would_be_on_disk():
     r = trading(window=1)
     r.submit("o-1")
     r.submit("o-2")
     core = r.stage.core
-    monkeypatch.setattr(Queues, "has", lambda *_: held)
-    core.save(core.orders["o-1" if held else "o-2"])
-    with pytest.raises(AssertionError, match=r"and that is not so in the queues"):
+    core.save(core.orders["o-2"])
+    with pytest.raises(AssertionError, match="o-2 waits, and would be on disk"):
+        r.poll()
+
+
+def test_an_order_that_stands_in_a_queue_and_waits_not(monkeypatch):
+    r = trading()
+    r.submit("o-1")
+    core = r.stage.core
+    monkeypatch.setattr(Queues, "has", lambda *_: True)
+    core.save(core.orders["o-1"])
+    with pytest.raises(AssertionError, match="o-1 is out, and waits in a queue"):
         r.poll()
 
 

@@ -111,6 +111,50 @@ def test_a_circuit_that_made_room_comes_back_open_latched_and_can_be_reset_while
     assert r.kinds("x-0-last") == ["passed"]
 
 
+def test_a_resting_circuit_is_reset_while_a_long_queue_is_answered_though_it_takes_the_place_of_who_waits():
+    r = trading(max_strategies=4, window=1, max_orders_per_second=10_000)
+    filled(r, "z-0", "z")
+    r.submit("z-0", "z", sender=HONEST, protect=True)
+    r.submit("out", "first", sender=ATTACKER)
+    waiting = [(f"x-{number}-{each}", f"x-{number}") for number in (1, 2, 3) for each in range(60)]
+    for order_id, strategy_id in waiting:
+        r.submit(order_id, strategy_id, sender=ATTACKER)
+    assert "z" not in places(r)
+    r.ask("trip", envelope="a", reason="stop")
+    assert r.stage.has_more_to_do()
+    assert r.ask("reset", scope="strategy:z", reason="looked")["state"] == "CLOSED"
+    left = {"x-1", "x-2", "x-3"} - places(r)
+    assert len(left) == 1
+    assert [r.kinds(order_id) for order_id, _ in waiting] == [["blocked"]] * 180
+    codes = {
+        strategy_id: {r.last(order_id)["code"] for order_id, of in waiting if of == strategy_id}
+        for _, strategy_id in waiting
+    }
+    assert {name for name, found in codes.items() if "too_many_strategies" in found} == left
+
+
+def test_the_change_of_an_order_that_has_ended_is_answered_if_its_strategy_loses_its_place_before_its_turn():
+    r = trading(max_strategies=251, window=300, max_orders_per_second=10_000)
+    r.submit("a-0", "a", sender=HONEST)
+    r.executor.accepted("a-0", "a")
+    names = [f"x-{number}" for number in range(250)]
+    for name in names:
+        r.submit(f"{name}-0", name, sender=HONEST)
+        r.executor.filled(f"{name}-0", name)
+    r.wait(1, leases=False)
+    for name in names:
+        r.submit(f"{name}-1", name, sender=HONEST)
+    fields = {"request_id": "r-1", "order_id": "a-0", "strategy_id": "a", "revision": 1}
+    r.say(kind="replace", sent_ns=wall_ns_of(r.clock), order={**BUY, "lmtPrice": 11.0}, sender=HONEST, **fields)
+    assert r.kinds("a-0") == ["passed", "accepted"], "it waits: no lease runs"
+    r.ask("trip", envelope="a", reason="stop")
+    r.executor.cancelled("a-0", "a")
+    r.submit("n-1", "new", sender=ANOTHER)
+    assert "a" not in places(r)
+    r.wait(1)
+    assert r.kinds("a-0")[2:] == ["cancelled", "request_refused"]
+
+
 def test_who_was_tripped_by_a_person_is_seen_by_everybody_until_a_reset():
     r = trading(max_strategies=2)
     r.ask("trip", scope="strategy:bad", reason="stop it")

@@ -18,7 +18,7 @@ from services.breaker.control.queries import answer_events, answer_orders
 from services.breaker.inputs import Ending, JournalSeen
 from services.breaker.journal import FILE, Journal, JournalError
 from services.breaker.store.keeping import AGAIN_SECS, DAY_NS, EVENT_OVERHEAD, EVERY_SECS, STEADY_SECS
-from services.breaker.store.restoring import SEQ_JUMP
+from services.breaker.store.restoring import FORGET_WAITING, SEQ_JUMP
 from services.wire.dispatch import CancelOrder, ReplaceOrder, Welcome
 from tests.clocks import ManualClock
 from tests.unit.breaker.harness import (
@@ -248,6 +248,30 @@ def test_a_waiting_order_is_not_kept_and_its_resend_is_a_new_one(make):
     assert r.kinds("o-2") == []
     r.submit("o-2")
     assert r.kinds("o-2") == ["passed"]
+
+
+def test_an_order_that_waits_in_the_journal_of_an_earlier_version_is_as_if_it_had_never_come(make):
+    r = make(window=1)
+    r.submit("o-1")
+    legs = [{"order_id": "stop", "order": {**BUY, "action": "SELL"}}]
+    r.submit("entry", attached=legs)
+    r.executor.written("stop")
+    # It saved the parent of a leg that failed at IB.
+    r.history.save(Batch(orders={"entry": r.stage.core.orders["entry"]}))
+    r.restart()
+    assert {each.order_id: each.state for each in r.history.saved.orders} == {"o-1": "out", "stop": "out"}
+    assert r.history.find_order("entry") is None
+    rejoin(r, known=["o-1", "stop"])
+    r.executor.accepted("o-1")
+    r.submit("entry", attached=legs)
+    assert r.kinds("entry") == ["invalid"], "its leg is at IB"
+    r.submit("entry")
+    assert r.kinds("entry") == ["invalid", "passed"]
+    r.executor.rejected("stop")
+    r.restart()
+    assert [each.order_id for each in r.history.saved.orders] == ["o-1", "entry"]
+    ((*_, plan),) = r.history._db.execute(f"EXPLAIN QUERY PLAN {FORGET_WAITING}")
+    assert "orders_alive" in plan
 
 
 def test_an_unknown_order_stays_unknown_and_what_ib_says_of_it_is_told(make):

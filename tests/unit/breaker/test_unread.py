@@ -267,6 +267,61 @@ def test_a_failure_of_a_leg_counts_for_its_bracket_long_after_the_parent_was_fil
     assert r.state("strategy:alpha")["failures"] == 1
 
 
+def test_a_fill_of_a_leg_that_the_journal_could_not_be_asked_of_is_told_once():
+    r = torn()
+    bracket(r)
+    for order_id in ("entry", "target", "stop"):
+        r.executor.accepted(order_id)
+    r.executor.filled("entry")
+    r.history.tear()
+    r.executor.filled("target")
+    r.history.mend()
+    r.executor.send(r.executor.seq)
+    assert r.kinds("target").count("filled") == 1
+
+
+def test_a_leg_without_an_answer_becomes_unknown_long_after_the_parent_was_filled():
+    r = torn()
+    bracket(r)
+    r.executor.accepted("entry")
+    r.executor.filled("entry")
+    r.history.tear()
+    r.wait(6)
+    assert r.unread == []
+    assert [r.kinds(leg) for leg in ("target", "stop")] == [["passed", "unknown"]] * 2
+    assert r.state("strategy:alpha")["failures"] == 1, "once, for the bracket"
+
+
+def test_time_passes_for_every_order_whatever_the_journal_tells_also_where_a_change_outlives_its_order():
+    r = torn(max_strategies=2, window=3)
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    replace(r, "o-1", "alpha")
+    r.executor.filled("o-1")
+    for strategy_id in ("beta", "gamma"):
+        r.submit(f"{strategy_id}-1", strategy_id)
+    assert set(r.stage.core.scopes.strategies) == {"alpha", "beta"}, "the change may still fail, and counts there"
+    r.history.tear()
+    r.wait(6)
+    assert r.unread == []
+    assert r.stage.core.out == set()
+    assert r.kinds("beta-1") == ["passed", "unknown"]
+    assert r.state("strategy:alpha")["failures"] == 1
+    r.submit("beta-2", "beta")
+    r.history.mend()
+    r.submit("gamma-2", "gamma")
+    assert set(r.stage.core.scopes.strategies) == {"beta", "gamma"}, "it has been counted"
+
+
+def test_nobody_loses_a_place_before_the_journal_has_said_whether_the_newcomers_circuit_rests():
+    r = with_a_past(has_room=True)
+    scopes = r.stage.core.scopes
+    r.history.tear()
+    with pytest.raises(Unreadable):
+        scopes.open_for("alpha")
+    assert set(scopes.strategies) == {"beta"}
+
+
 # Which orders are kept for that.
 
 
