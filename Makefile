@@ -64,12 +64,12 @@ lint: venv
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# First what needs no socket, with the branches it takes counted (below 97 % of what decides it fails), and then what
-# waits for processes.
+# First what needs no socket, with the branches it takes counted, and then what computes long or waits for processes.
 test: lint
-	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report= tests/unit tests/simulation
+	@$(BIN)/python -m pytest --numprocesses auto --cov --cov-report= tests/unit
 	@$(BIN)/python -m tests.covered
-	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder tests/processes tests/campaigns tests/clients
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder \
+		tests/simulation tests/processes tests/campaigns tests/clients
 
 test-fast: venv
 	@$(BIN)/python -m pytest --numprocesses auto -m "not long" tests/unit

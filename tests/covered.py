@@ -25,7 +25,7 @@ MIDDLES = ("services/breaker", "services/executor", "services/gateway", "shared/
 COUNTED = ("num_branches", "missing_branches", "num_statements", "missing_lines")
 # In per cent. What is missing are corners such as `assert_never`; whole cases without a test are more than that.
 LEAST = 97.0
-RUN_AGAIN = "python -m pytest --numprocesses auto --cov --cov-report= tests/unit tests/simulation"
+RUN_AGAIN = "python -m pytest --numprocesses auto --cov --cov-report= tests/unit"
 
 Counts = dict[str, Counter[str]]
 
