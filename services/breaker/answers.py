@@ -188,6 +188,14 @@ class Answers:
             ttl_ms = request.ttl_ms if isinstance(request, Replace) else CANCEL_TTL_MS
             key, strategy_id = _key_of(request.request_id), request.strategy_id
             ahead_ns = self.core.ahead_ns(request.sent_ns)
+            if ahead_ns > self.marks.skew_ns:
+                if isinstance(request, Replace):
+                    # Its copies stay young for longer than anything off the disk is remembered: as with an order, it is
+                    # answered for good or not at all.
+                    self.core.drop("clock_ahead")
+                    return
+                # A cancel that comes again much later does no harm.
+                ahead_ns = self.marks.skew_ns
             self._remember(key, sender, strategy_id, b"", asdict(answer), ttl_ms, ahead_ns)
         self._tell_request(answer, again=False, keep=keep)
 

@@ -189,6 +189,28 @@ def test_a_stamp_that_is_ahead_is_answered_for_good_or_not_at_all():
         assert "passed" not in r.kinds(order_id)
 
 
+@pytest.mark.parametrize("ahead_ns", [7200 * SECOND, 2**63 - 1])
+def test_a_request_whose_stamp_is_ahead_ends_nobody_and_shuts_out_no_newcomer_after_a_restart(ahead_ns):
+    r = trading()
+    sent_ns = min(wall_ns_of(r.clock) + ahead_ns, 2**63 - 1)
+    r.submit("o-1")
+    r.executor.accepted("o-1")
+    for number in range(2 * KEPT_AT_ONCE):
+        ids = {"order_id": "o-1", "strategy_id": "nobody", "sent_ns": sent_ns}
+        r.say(kind="cancel", request_id=f"c-{number}", sender=ATTACKER, **ids)
+        order = {**BUY, "totalQuantity": 50}
+        r.say(kind="replace", request_id=f"r-{number}", revision=1, order=order, sender=ATTACKER, **ids)
+    answers = [event["kind"] for event in r.about("o-1") if "request_id" in event]
+    assert set(answers) == {"request_refused"}
+    assert len(answers) == 2 * KEPT_AT_ONCE + KEPT_AT_ONCE // 2, "each cancel, and the replaces that could be kept"
+    r.start()
+    r.executor.join(known=["o-1"])
+    # As long as something that was refused in time may be under way.
+    r.wait(4)
+    r.submit("first", "newcomer")
+    assert r.kinds("first") == ["passed"]
+
+
 @pytest.mark.parametrize("jump", [-2.5, -3600, 7200, 40 * 86_400])
 def test_a_clock_that_was_wrong_at_the_restart_lets_no_refused_order_pass(jump):
     r = trading(max_orders_per_second=1)
