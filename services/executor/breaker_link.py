@@ -105,6 +105,8 @@ class BreakerLink:
     _feedback_sent_at: float = 0.0
     _refused_told: str = ""
     _was_taken_in: bool = False
+    # The journal is about to have another id: whatever is said of the old one is void.
+    _renaming: bool = False
 
     def fence_of(self, scope: str) -> int:
         """What an order of this scope must carry; without a fence taken, nothing that any order has."""
@@ -128,7 +130,7 @@ class BreakerLink:
             # The hello is the next tick's: what `feedback` says is as it was when this one was joined.
             return [Note("the breaker is silent; no order is placed until it is back")]
         if not self.joined:
-            if now - self._hello_at >= HELLO_EVERY_SECS:
+            if now - self._hello_at >= HELLO_EVERY_SECS and not self._renaming:
                 self._hello_at = now
                 hello = Hello(
                     executor_id=self.executor_id,
@@ -183,7 +185,14 @@ class BreakerLink:
         if seq > self._feedback_sent:
             self._feedback_sent, self._feedback_sent_at = seq, now
 
+    def on_renamed(self, journal_id: str) -> None:
+        """The journal has this id from now on; the old one, if the disk took no other."""
+        self.journal_id, self._renaming = journal_id, False
+
     def _on_welcome(self, message: Welcome, now: float) -> list[Effect]:
+        if self._renaming or message.journal_id not in ("", self.journal_id):
+            # It answers a hello under an id that is given up: what is told under the new one, nobody would take.
+            return []
         self.joined = self._was_taken_in = True
         self._answered_at = now
         self._refused_told = ""
@@ -206,7 +215,10 @@ class BreakerLink:
     def _on_not_welcome(self, message: NotWelcome) -> list[Effect]:
         reason = message.reason
         # The journal of a process that was taken in before is no old copy: it has told more since it said hello.
-        effects: list[Effect] = [RenameJournal()] if message.rename and not self._was_taken_in else []
+        effects: list[Effect] = []
+        if message.rename and not (self._was_taken_in or self._renaming):
+            self._renaming = True
+            effects.append(RenameJournal())
         if self.joined or reason != self._refused_told:
             effects.append(Note(f"the breaker does not take this executor: {reason}"))
         self.joined = False

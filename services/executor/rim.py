@@ -131,11 +131,12 @@ class Rim:
     def _rename(self) -> None:
         before = self.journal.journal_id
         try:
-            self.stage.step(Renamed(self.journal.rename()), self._clock())
+            self.journal.rename()
         except JournalError as error:
             logger.error("{}", error)
         else:
             logger.warning("this journal is an old copy of {}: it is {} from now on", before, self.journal.journal_id)
+        self.stage.step(Renamed(self.journal.journal_id), self._clock())
 
     # -- IB -----------------------------------------------------------------------------------------------
 

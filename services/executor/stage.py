@@ -153,7 +153,7 @@ class Stage:
                 self._on_done(event)
                 return Batch()
             case Renamed(journal_id):
-                self.link.journal_id = journal_id
+                self.link.on_renamed(journal_id)
                 return Batch()
             case Stopping():
                 # A disk that was full has one more chance.

@@ -39,6 +39,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     The executor takes the fence, sends feedback again from behind `feedback_after`, and answers `Joined`.
     `owed`: the number of the global cancel that is still to be carried out, 0 for none; any other has ended.
     `tell_open`: the breaker knows nothing of this journal, and wants to hear of every order in it that has no end.
+    `journal_id`: the journal that the hello named; one that has another name by now was not taken in.
     """
 
     fence: int
@@ -46,6 +47,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     feedback_after: int
     owed: int = 0
     tell_open: bool = False
+    journal_id: str = ""
 
 
 class NotWelcome(Message, frozen=True, kw_only=True, tag="not_welcome"):

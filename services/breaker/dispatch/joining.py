@@ -79,6 +79,7 @@ class Joining:
                 feedback_after=taken,
                 owed=owed.number if (owed := self.core.owed) and owed.standing == "owed" else 0,
                 tell_open=unheard_of,
+                journal_id=journal,
             ),
         )
 

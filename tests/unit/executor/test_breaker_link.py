@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec import structs
+
 from services.executor.breaker_link import MAX_REQUESTS_OUT, BreakerLink
 from services.executor.link_effects import (
     AcceptByHand,
@@ -208,6 +210,20 @@ def test_an_old_copy_of_a_journal_gets_another_id() -> None:
     link = new_link()
     assert RenameJournal() in link.take(NotWelcome(reason="old copy", rename=True), 0.0)
     assert RenameJournal() not in link.take(NotWelcome(reason="another lives"), 0.0)
+
+
+def test_a_welcome_for_the_id_that_is_given_up_takes_nobody_in() -> None:
+    link = new_link()
+    late = Welcome(fence=5, doubtful=[], feedback_after=0, journal_id=link.journal_id)
+    link.take(NotWelcome(reason="old copy", rename=True), 0.0)
+    assert RenameJournal() not in link.take(NotWelcome(reason="old copy", rename=True), 0.0), "it is under way"
+    assert link.take(late, 0.0) == []
+    assert sent(link.tick(0.3, UP, (1, 0, 0)), Hello) == [], "not under an id that is about to go"
+    link.on_renamed("another")
+    assert link.take(late, 0.3) == []
+    assert [hello.journal_id for hello in sent(link.tick(0.3, UP, (1, 0, 0)), Hello)] == ["another"]
+    assert link.take(structs.replace(late, journal_id="another"), 0.4)
+    assert link.joined
 
 
 def test_the_journal_of_a_process_that_was_taken_in_is_no_old_copy_when_its_hello_was_late() -> None:
