@@ -15,6 +15,7 @@ from msgspec import structs
 from orderfuse.bus.codec import DecodeError, convert
 from orderfuse.bus.control import AcceptRequest, SeenDrift, SeenOrder
 from orderfuse.ibfields.names import contract_name, order_name
+from orderfuse.text import cut
 from services.breaker.batch import HandDecision
 from services.breaker.circuits.scopes import SECOND_NS, SYSTEM
 from services.breaker.core import Core, ErrorCode
@@ -55,7 +56,7 @@ class Accepting:
         try:
             breaks, foreign = self._chosen(request)
         except DecodeError as error:
-            self.core.refuse(token, request, "bad_request", f"in seen: {error.reason}"[:500])
+            self.core.refuse(token, request, "bad_request", cut(f"in seen: {error.reason}"))
             return
         refusal = self._refusal(request, there=bool(breaks or foreign))
         if refusal is not None:
@@ -65,7 +66,7 @@ class Accepting:
         self._number = max(core.wall_ns, self._number + 1)
         wanted = Accept(number=self._number, reason=request.reason, who=request.who, drift=breaks, foreign=foreign)
         for text in (*map(_break_words, breaks), *map(_order_words, foreign)):
-            core.batch.decisions.append(HandDecision("accept", SYSTEM, f"{text}: {request.reason}"[:500], request.who))
+            core.batch.decisions.append(HandDecision("accept", SYSTEM, cut(f"{text}: {request.reason}"), request.who))
         core.batch.sync = True
         core.send(wanted)
         pending = _Pending(token, request, wanted, core.executor.executor_id, core.now + CONFIRM_NS)
@@ -100,7 +101,7 @@ class Accepting:
             return "bad_request", "IB lists no open order of others"
         standing = "; ".join(contract_name(structs.asdict(each)) for each in executor.position_breaks)
         what = "there is no drift" if request.con_id is None else f"there is no drift of contract {request.con_id}"
-        return "bad_request", f"{what}{f'; there is one of: {standing}' if standing else ''}"[:500]
+        return "bad_request", cut(f"{what}{f'; there is one of: {standing}' if standing else ''}")
 
     def poll(self) -> None:
         """Answer what the executor has confirmed, and what it did not in time."""

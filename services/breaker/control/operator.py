@@ -16,7 +16,7 @@ from orderfuse.bus.control import (
 )
 from orderfuse.bus.orders import Cancel
 from orderfuse.circuit import TradingCircuitBreaker
-from orderfuse.text import plain
+from orderfuse.text import cut, plain
 from services.breaker.batch import HandDecision
 from services.breaker.circuits.conditions import GRACE_NS
 from services.breaker.circuits.scopes import SYSTEM, strategy_scope
@@ -145,7 +145,7 @@ class Operator:
             self.core.refuse(token, request, "not_allowed", text)
             return
         by = f" (reported by {request.reporter})" if request.reporter else ""
-        reason = f"{request.reason}{by}"[:500]
+        reason = cut(f"{request.reason}{by}")
         if request.what == "failure":
             core.outcomes.reported_failure(scope, Failed(f"reported: {request.reason}", request.name))
         elif request.holds:
@@ -153,7 +153,7 @@ class Operator:
         else:
             core.outcomes.release(scope, request.name)
         state = "" if request.what == "failure" else " holds" if request.holds else " is over"
-        text = f"{request.what} {request.name}{state}: {reason}"[:500]
+        text = cut(f"{request.what} {request.name}{state}: {reason}")
         core.batch.decisions.append(HandDecision("report", scope, text, request.who))
         core.batch.sync = True
         self.core.reply(token, request, {"conditions": circuit.get_state()["conditions"]})
@@ -167,7 +167,7 @@ class Operator:
             self.core.refuse(token, request, code, complaint)
             return
         resolving.resolve(core, request, record)
-        text = f"{request.order_id} as {request.as_}: {request.reason}"[:500]
+        text = cut(f"{request.order_id} as {request.as_}: {request.reason}")
         core.batch.decisions.append(HandDecision("resolve", strategy_scope(record.strategy_id), text, request.who))
         core.batch.sync = True
         if core.executor.joined:
@@ -193,7 +193,7 @@ class Operator:
         if answer is None or not answer.accepted:
             self.core.refuse(token, request, "not_allowed", answer.reason if answer else "it was not answered")
             return
-        text = f"{request.order_id}: {request.reason}"[:500]
+        text = cut(f"{request.order_id}: {request.reason}")
         core.batch.decisions.append(HandDecision("cancel", strategy_scope(record.strategy_id), text, request.who))
         core.batch.sync = True
         self.core.reply(token, request, {"request_id": request_id, "code": answer.code})

@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 from orderfuse.bus.control import ResolveRequest
 from orderfuse.bus.events import Cancelled, Filled, NotPlaced, OrderEvent
+from orderfuse.text import cut
 from services.breaker.core import Core
 from services.breaker.orders import OrderRecord
 
@@ -37,7 +38,7 @@ def complaint(request: ResolveRequest, record: OrderRecord | None) -> str:
 def resolve(core: Core, request: ResolveRequest, record: OrderRecord) -> None:
     """Publish what the person says as the order's end. A later fact of IB still wins over it."""
     ids: dict[str, Any] = {"order_id": record.order_id, "strategy_id": record.strategy_id}
-    reason = f"settled by {request.who or 'a person'}: {request.reason}"[:500]
+    reason = cut(f"settled by {request.who or 'a person'}: {request.reason}")
     match request.as_:
         case "not_placed":
             end: OrderEvent = NotPlaced(**ids, code="reconciled", reason=reason)

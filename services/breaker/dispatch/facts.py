@@ -32,6 +32,7 @@ from orderfuse.bus.events import (
     ReplaceFailed,
     Unknown,
 )
+from orderfuse.text import cut
 from services.breaker import brackets, cancelling, replacing
 from services.breaker.circuits.scopes import SECOND_NS, SYSTEM
 from services.breaker.core import Core
@@ -90,7 +91,7 @@ class Facts:
         if error.fields.get("journal_id") != journal_id or type(seq) is not int:
             return
         if seq == self.core.feedback_taken.get(journal_id, 0) + 1:
-            reason = f"fact {seq} of the executor cannot be read, look the orders up: {error.reason}"[:500]
+            reason = cut(f"fact {seq} of the executor cannot be read, look the orders up: {error.reason}")
             self.core.scopes.trip(SYSTEM, reason, latch=True)
             self.core.feedback_taken[journal_id] = self.core.batch.feedback_taken[journal_id] = seq
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from orderfuse.bus.events import NotPlaced
 from orderfuse.bus.fields import Message
 from orderfuse.ibfields.names import order_name
+from orderfuse.text import cut
 from services.breaker import brackets, replacing
 from services.breaker.batch import DispatchMessage
 from services.breaker.circuits.conditions import BROKER_DISCONNECTED, BROKER_SILENT, EXECUTOR_SILENT, FOREIGN_ORDERS
@@ -226,7 +227,7 @@ class Joining:
         """Only of a usable gateway: before IB has listed everything, that nothing is told of means nothing."""
         if gateway.foreign_trips:
             orders = "; ".join(order_name(told_of(each, "")) for each in gateway.foreign)
-            reason = f"{len(gateway.foreign)} open in this account: {orders}"[:500]
+            reason = cut(f"{len(gateway.foreign)} open in this account: {orders}")
             self.core.conditions.begin(FOREIGN_ORDERS, reason, self.core.now)
         else:
             self.core.conditions.end(FOREIGN_ORDERS, self.core.now)
